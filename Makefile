@@ -1,0 +1,56 @@
+# audio2img: everything here works with git, make and Python 3.10-3.13 alone.
+PYTHON ?= python3
+VENV   ?= .venv
+PARITY ?= .venv-parity
+BIN    := $(VENV)/bin
+PBIN   := $(PARITY)/bin
+PIP    := -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast test-parity lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "audio2img needs Python 3.10-3.13; run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Preparing $(VENV) (once, about a minute) ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@$(BIN)/python $(PIP) --editable '.[dev]'
+	@touch $@
+
+$(PARITY)/.ready: pyproject.toml
+	@echo "Preparing $(PARITY) (once, several minutes: it brings torch) ..." >&2
+	@$(PYTHON) -m venv $(PARITY)
+	@$(PBIN)/python $(PIP) torch==2.13.0
+	@$(PBIN)/python $(PIP) --editable '.[dev,train]'
+	@touch $@
+
+demo: $(VENV)/.ready ## A spoken sentence becomes a picture, offline, with the embedded models
+	@$(BIN)/audio2img demo --output pictures
+
+test: $(VENV)/.ready-dev ## All tests that need no torch
+	@$(BIN)/python -m pytest --ignore=tests/parity
+
+test-fast: $(VENV)/.ready-dev ## The quick part of the tests
+	@$(BIN)/python -m pytest --ignore=tests/parity -m 'not slow'
+
+test-parity: $(PARITY)/.ready ## What compares with torch, diffusers, transformers and coremltools
+	@$(PBIN)/python -m pytest tests/parity
+
+lint: $(VENV)/.ready-dev ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(PARITY)/.ready ## Ratios against the bare engines, torch and ffmpeg
+	@$(PBIN)/python scripts/benchmark.py
+
+clean: ## Remove what make made here
+	rm -rf $(VENV) $(PARITY) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

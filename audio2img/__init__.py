@@ -1,0 +1,76 @@
+"""Say what you see, get the picture: speech to images on your own machine.
+
+    from audio2img import Pipeline
+
+The names below are loaded when they are first used, so that `import audio2img` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audio2img.errors import (
+        Audio2ImgError,
+        CancelledError,
+        InputError,
+        MachineError,
+        ModelError,
+        NothingToDrawError,
+        UsageError,
+    )
+    from audio2img.pipeline import Drawing, Event, Options, Pipeline
+    from audio2img.types import AudioClip, ImageRequest, ImageResult, Prompt, Segment, Transcript
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Audio2ImgError": "errors",
+    "AudioClip": "types",
+    "CancelledError": "errors",
+    "Drawing": "pipeline",
+    "Event": "pipeline",
+    "ImageRequest": "types",
+    "ImageResult": "types",
+    "InputError": "errors",
+    "MachineError": "errors",
+    "ModelError": "errors",
+    "NothingToDrawError": "errors",
+    "Options": "pipeline",
+    "Pipeline": "pipeline",
+    "Prompt": "types",
+    "Segment": "types",
+    "Transcript": "types",
+    "UsageError": "errors",
+}
+
+__all__ = [
+    "Audio2ImgError",
+    "AudioClip",
+    "CancelledError",
+    "Drawing",
+    "Event",
+    "ImageRequest",
+    "ImageResult",
+    "InputError",
+    "MachineError",
+    "ModelError",
+    "NothingToDrawError",
+    "Options",
+    "Pipeline",
+    "Prompt",
+    "Segment",
+    "Transcript",
+    "UsageError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

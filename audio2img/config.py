@@ -1,0 +1,105 @@
+"""Where things live, and what the user has set: directories, the settings file, environment variables.
+
+Precedence: an option on the command line, then the environment, then the settings file.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from audio2img.errors import UsageError
+
+APP = "audio2img"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Defaults a person has set. None means: not set, the program decides."""
+
+    model: str | None = None
+    speech_model: str | None = None
+    backend: str | None = None
+    output: str | None = None
+    language: str | None = None
+    device: str | None = None
+    style: str | None = None
+    template: str | None = None
+    negative: str | None = None
+    scheduler: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+
+
+def config_dir() -> Path:
+    """Settings, styles and the user's own models table."""
+    return Path(platformdirs.user_config_dir(APP, appauthor=False))
+
+
+def log_file() -> Path:
+    """Where an unexpected fault leaves its traceback."""
+    return Path(platformdirs.user_log_dir(APP, appauthor=False)) / f"{APP}.log"
+
+
+def pictures_dir() -> Path:
+    """Where pictures go unless told otherwise: a folder of ours among the user's pictures."""
+    return Path(platformdirs.user_pictures_dir()) / APP
+
+
+def embedded_models_dir() -> Path:
+    """The folder of the models that come with the package: inside the wheel, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_models" / "mini"
+    return installed if installed.is_dir() else package.parent / "models" / "mini"
+
+
+def settings_file() -> Path:
+    return config_dir() / "settings.toml"
+
+
+def load_settings() -> Settings:
+    """The settings file overlaid with AUDIO2IMG_MODEL, _SPEECH_MODEL, _BACKEND and _OUTPUT.
+
+    Raises UsageError when the file is not valid TOML or holds a key or type we do not know.
+    """
+    settings = _read_settings(settings_file())
+    from_environment = {
+        name: os.environ[variable]
+        for name in ("model", "speech_model", "backend", "output")
+        if os.environ.get(variable := f"AUDIO2IMG_{name.upper()}")
+    }
+    return replace(settings, **from_environment)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict. Raises UsageError, naming the file and the place, when it cannot be read."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}", "mend or remove the file") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+
+
+def _read_settings(path: Path) -> Settings:
+    if not path.exists():
+        return Settings()
+    table = read_toml(path)
+    known = {field.name: str(field.type) for field in fields(Settings)}
+    for key, value in table.items():
+        if key not in known:
+            raise UsageError(f"{path}: unknown setting {key!r}", f"known settings: {', '.join(known)}")
+        wanted = known[key].split(" ")[0]
+        accepted = {"str": (str,), "int": (int,), "float": (int, float)}[wanted]
+        if isinstance(value, bool) or not isinstance(value, accepted):
+            raise UsageError(f"{path}: {key} must be of type {wanted}, not {value!r}", f"mend {key} in {path}")
+    return Settings(**table)

@@ -1,0 +1,50 @@
+"""Every failure a person can meet, with its exit code and what to do next."""
+
+from __future__ import annotations
+
+
+class Audio2ImgError(Exception):
+    """A fault with a remedy: `message` says what happened to what, `remedy` what to run or try next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageError(Audio2ImgError):
+    """The command or call was put together wrongly."""
+
+    exit_code = 2
+
+
+class NothingToDrawError(Audio2ImgError):
+    """Silence, noise, or no words left to draw."""
+
+    exit_code = 3
+
+
+class ModelError(Audio2ImgError):
+    """A model is missing, unknown or damaged."""
+
+    exit_code = 4
+
+
+class MachineError(Audio2ImgError):
+    """This machine lacks what was asked for: a package, a device, memory, disk space, a permission."""
+
+    exit_code = 5
+
+
+class InputError(Audio2ImgError):
+    """The input cannot be read, or is not what it claims to be."""
+
+    exit_code = 6
+
+
+class CancelledError(Audio2ImgError):
+    """The person at the keyboard stopped it."""
+
+    exit_code = 130
