@@ -54,6 +54,10 @@ class ImageBackend(Protocol):
     @property
     def defaults(self) -> ModelDefaults: ...
 
+    def fit_prompt(self, text: str) -> tuple[str, str]:
+        """(kept, dropped): the words that fit into the text encoder's window, and those that do not."""
+        ...
+
     def generate(
         self,
         request: ImageRequest,
