@@ -1,0 +1,393 @@
+"""From any recording to 16 kHz mono float32, through FFmpeg's decoders (PyAV) and soxr.
+
+Channels are averaged here and not by FFmpeg, whose mono downmix of stereo is 3 dB too loud
+and clips; rates are converted by soxr and not by FFmpeg, whose default filter lets tones
+above 8 kHz fold back into speech. Memory stays constant however long the recording is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio2img.errors import InputError
+from audio2img.types import SAMPLE_RATE_HZ, AudioClip
+
+if TYPE_CHECKING:
+    import av
+    import av.container
+    import soxr
+
+Source = str | os.PathLike[str] | BinaryIO
+Progress = Callable[[float | None], None]
+
+BLOCK_SAMPLES = 1 << 16  # what is gathered before it is resampled: 1.5 s at 44.1 kHz
+SPOOL_BYTES = 32 << 20  # a pipe is kept in memory up to here, then in a temporary file
+PRESIZE_LIMIT_S = 3600.0  # how far a file's own word about its duration is trusted for memory
+CUT_SHORT_S = 0.5  # a recording that ends this much before its declared end has been cut
+CUT_SHORT_SHARE = 0.02
+
+# What one step of an integer sample format is worth; float formats are in [-1, 1] already.
+FULL_SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "s64": 9223372036854775808.0}
+
+logger = logging.getLogger(__name__)
+
+
+def decode_audio(source: Source, *, progress: Progress | None = None) -> AudioClip:
+    """The whole recording as one clip.
+
+    source: a path, "-" for standard input, or a binary file object (it may be a pipe).
+    progress: called with the share done in [0, 1], or None where the length is unknown.
+    Returns a clip whose samples are (n,) float32 at 16 kHz. Peak memory is about the result's
+    own size: 230 MB for an hour. Something cut short or damaged inside is decoded as far as it
+    goes, and a warning is logged.
+
+    Raises InputError: no such file, a directory, empty, unreadable, not audio, no audio track,
+    samples that are not numbers.
+    """
+    with _open_source(source) as opened:
+        collected = _Collector()
+        for block in _stream(opened, progress, collected.expect):
+            collected.add(block)
+        return AudioClip(collected.finish(), opened.name)
+
+
+def stream_audio(source: Source, *, progress: Progress | None = None) -> Iterator[NDArray[np.float32]]:
+    """The recording as blocks of (n,) float32 at 16 kHz, in constant memory.
+
+    The blocks have no fixed length. Raises what `decode_audio` raises, from the first step on.
+    """
+    with _open_source(source) as opened:
+        yield from _stream(opened, progress)
+
+
+class _Collector:
+    """Grows one array in place: realloc moves pages where concatenating would hold two copies."""
+
+    def __init__(self) -> None:
+        self._samples = np.empty(0, np.float32)
+        self._used = 0
+
+    def expect(self, duration_s: float) -> None:
+        n_samples = int(min(duration_s, PRESIZE_LIMIT_S) * SAMPLE_RATE_HZ) + BLOCK_SAMPLES
+        self._samples.resize(n_samples, refcheck=False)
+
+    def add(self, block: NDArray[np.float32]) -> None:
+        end = self._used + block.size
+        if end > self._samples.size:
+            self._samples.resize(end + end // 4 + BLOCK_SAMPLES, refcheck=False)
+        self._samples[self._used : end] = block
+        self._used = end
+
+    def finish(self) -> NDArray[np.float32]:
+        self._samples.resize(self._used, refcheck=False)
+        return self._samples
+
+
+@dataclass(frozen=True)
+class _OpenSource:
+    """A seekable binary file, and what to call it in messages."""
+
+    file: BinaryIO
+    name: str
+
+
+@contextmanager
+def _open_source(source: Source) -> Iterator[_OpenSource]:
+    """Open `source` for reading and seeking; what was opened here is closed here."""
+    if isinstance(source, (str, os.PathLike)) and os.fspath(source) != "-":
+        with _open_path(Path(source)) as file, _seekable(file, Path(source).name) as seekable:
+            yield _OpenSource(seekable, Path(source).name)
+        return
+    if isinstance(source, (str, os.PathLike)):
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError(
+                "standard input is a terminal, not a recording",
+                "pipe one in: audio2img run - < memo.m4a",
+            )
+        file, name = sys.stdin.buffer, "standard input"
+    else:
+        given_name = getattr(source, "name", None)
+        file, name = source, Path(given_name).name if isinstance(given_name, str) else "the given file"
+    with _seekable(file, name) as seekable:
+        yield _OpenSource(seekable, name)
+
+
+def _open_path(path: Path) -> BinaryIO:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a folder, not a recording", "name one audio file in it")
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            raise _empty(str(path))
+        return path.open("rb")
+    except FileNotFoundError:
+        raise InputError(
+            f"no such file: {path}", "check the name; a - in its place reads standard input"
+        ) from None
+    except PermissionError:
+        raise InputError(
+            f"{path} may not be read: permission denied", f"allow it with: chmod u+r '{path}'"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise InputError(f"{str(path)!r} cannot be opened: {error}", "check the name and the disk") from None
+
+
+@contextmanager
+def _seekable(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """`file` itself where it can seek, else a copy: an m4a keeps its index at either end."""
+    if _can_seek(file):
+        yield file
+        return
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        try:
+            shutil.copyfileobj(file, spool)
+        except (OSError, TypeError) as error:
+            raise InputError(f"{name} cannot be read: {error}", "give a file opened in binary mode") from None
+        if spool.tell() == 0:
+            raise _empty(name)
+        spool.seek(0)
+        yield spool  # type: ignore[misc]  # typeshed: a SpooledTemporaryFile is not quite a BinaryIO
+
+
+def _can_seek(file: BinaryIO) -> bool:
+    try:
+        return bool(file.seekable())
+    except AttributeError:  # a file object of somebody's own that only reads
+        return False
+
+
+def _empty(name: str) -> InputError:
+    return InputError(f"{name} is empty", "record it again, or check that it was copied completely")
+
+
+class _ReadOnly:
+    """What PyAV sees of a file: a name that FFmpeg cannot take for an address, and the first read fault."""
+
+    def __init__(self, opened: _OpenSource) -> None:
+        self._file = opened.file
+        # The ending helps FFmpeg to recognise raw streams; the rest of the name is of no use to it.
+        self.name = "audio" + Path(opened.name).suffix
+        self.fault: OSError | None = None
+
+    def read(self, n_bytes: int) -> bytes:
+        try:
+            return self._file.read(n_bytes)
+        except OSError as error:
+            self.fault = self.fault or error
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _stream(
+    opened: _OpenSource,
+    progress: Progress | None,
+    expect: Callable[[float], None] | None = None,
+) -> Iterator[NDArray[np.float32]]:
+    """Decode, average, resample. `expect` is told the declared duration in seconds, where there is one."""
+    import av
+
+    head = _peek(opened)
+    reader = _ReadOnly(opened)
+    try:
+        # The empty whitelist keeps a playlist disguised as audio from opening files or addresses.
+        container = av.open(reader, "r", metadata_errors="ignore", options={"protocol_whitelist": "none"})
+    except av.error.FFmpegError as error:
+        raise _read_fault(opened, reader) or _not_audio(opened, head, error) from None
+    with container:
+        if not container.streams.audio:
+            raise InputError(
+                f"{opened.name} has no audio track", "give a recording, or a video that has sound"
+            )
+        declared_s = _declared_duration_s(container)
+        if declared_s is not None and expect is not None:
+            expect(declared_s)
+        meter = _Meter(declared_s, progress)
+        yield from _resample(_mono_blocks(container, meter, opened.name))
+    if fault := _read_fault(opened, reader):
+        raise fault
+    meter.report_damage(opened)
+
+
+def _peek(opened: _OpenSource) -> bytes:
+    try:
+        position = opened.file.tell()
+        head = opened.file.read(12)
+        opened.file.seek(position)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{opened.name} cannot be read: {error}", "check the disk, or copy it again"
+        ) from None
+    if not isinstance(head, bytes):
+        raise InputError(f"{opened.name} was opened as text", "open it in binary mode: open(path, 'rb')")
+    if not head:
+        raise _empty(opened.name)
+    return head
+
+
+def _read_fault(opened: _OpenSource, reader: _ReadOnly) -> InputError | None:
+    if reader.fault is None:
+        return None
+    return _unreadable(opened, reader.fault)
+
+
+def _unreadable(opened: _OpenSource, fault: Exception) -> InputError:
+    return InputError(f"{opened.name} cannot be read: {fault}", "check the disk, or copy it again")
+
+
+def _not_audio(opened: _OpenSource, head: bytes, error: Exception) -> InputError:
+    if head[4:8] == b"ftyp":
+        return InputError(
+            f"{opened.name} is cut off: the index that an m4a or mp4 file ends with is missing",
+            "copy or download it again, or record it again",
+        )
+    return InputError(
+        f"{opened.name} is not a recording in any format known here ({getattr(error, 'strerror', error)})",
+        "check that it plays; wav, mp3, m4a, flac, ogg, opus, webm and videos can be read",
+    )
+
+
+def _declared_duration_s(container: av.container.InputContainer) -> float | None:
+    """What the file says its audio lasts, in seconds; None where it says nothing."""
+    stream = container.streams.audio[0]
+    if stream.duration and stream.duration > 0 and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if container.duration and container.duration > 0:
+        return container.duration / 1_000_000  # AV_TIME_BASE: microseconds
+    return None
+
+
+class _Meter:
+    """Counts what was decoded, reports progress, and says in the end what was missing."""
+
+    def __init__(self, declared_s: float | None, progress: Progress | None) -> None:
+        self.decoded_s = 0.0
+        self.damaged_packets = 0
+        self._declared_s = declared_s
+        self._progress = progress
+
+    def add(self, duration_s: float) -> None:
+        self.decoded_s += duration_s
+        if self._progress is not None:
+            self._progress(min(1.0, self.decoded_s / self._declared_s) if self._declared_s else None)
+
+    def report_damage(self, opened: _OpenSource) -> None:
+        if self.decoded_s == 0.0:
+            raise InputError(
+                f"{opened.name} holds no sound that can be decoded", "copy it again, or record it again"
+            )
+        if self.damaged_packets:
+            logger.warning("%s: %d damaged packets were left out", opened.name, self.damaged_packets)
+        missing_s = (self._declared_s or 0.0) - self.decoded_s
+        if missing_s > max(CUT_SHORT_S, CUT_SHORT_SHARE * (self._declared_s or 0.0)):
+            logger.warning(
+                "%s is cut short: it holds %.1f s of the %.1f s that it declares",
+                opened.name, self.decoded_s, self._declared_s,
+            )  # fmt: skip
+
+
+def _mono_blocks(
+    container: av.container.InputContainer, meter: _Meter, name: str
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """(samples, rate) of the first audio track: blocks of one rate each, about BLOCK_SAMPLES long."""
+    pending: list[NDArray[np.float32]] = []
+    n_pending, rate = 0, 0
+    for frame in _frames(container, meter):
+        if n_pending and (n_pending >= BLOCK_SAMPLES or frame.sample_rate != rate):
+            yield _join(pending, name), rate
+            meter.add(n_pending / rate)
+            pending, n_pending = [], 0
+        rate = frame.sample_rate
+        mono = _average_channels(frame)
+        pending.append(mono)
+        n_pending += mono.size
+    if n_pending:
+        yield _join(pending, name), rate
+        meter.add(n_pending / rate)
+
+
+def _frames(container: av.container.InputContainer, meter: _Meter) -> Iterator[av.AudioFrame]:
+    """Every frame that decodes. A damaged packet is left out and counted; a damaged container ends it."""
+    import av
+
+    stream = container.streams.audio[0]
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            meter.damaged_packets += 1
+            return
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            meter.damaged_packets += 1
+            continue
+        yield from frames
+
+
+def _average_channels(frame: av.AudioFrame) -> NDArray[np.float32]:
+    """The mean of the channels of one frame: (n,) float32 in [-1, 1]."""
+    array: NDArray[Any] = frame.to_ndarray()
+    n_channels = frame.layout.nb_channels
+    if frame.format.is_packed:
+        array = array.reshape(-1, n_channels).T
+    # Adding row by row is several times faster than mean() over an axis of two.
+    work = np.float64 if array.dtype.itemsize == 8 else np.float32
+    total: NDArray[Any] = array[0].astype(work)
+    for channel in array[1:]:
+        total += channel
+    format_name = frame.format.name.removesuffix("p")
+    total /= FULL_SCALE.get(format_name, 1.0) * n_channels
+    if format_name == "u8":
+        total -= 1.0
+    mono: NDArray[np.float32] = total.astype(np.float32, copy=False)
+    return mono
+
+
+def _join(blocks: list[NDArray[np.float32]], name: str) -> NDArray[np.float32]:
+    joined = np.concatenate(blocks)
+    if not np.isfinite(joined).all():
+        raise InputError(
+            f"{name} holds samples that are not numbers (NaN or infinite)",
+            "export it again from the program that made it, as 16-bit wav",
+        )
+    return joined
+
+
+def _resample(blocks: Iterator[tuple[NDArray[np.float32], int]]) -> Iterator[NDArray[np.float32]]:
+    """Each stretch of one rate through its own resampler, to 16 kHz."""
+    import soxr
+
+    stream: soxr.ResampleStream | None = None
+    stream_rate = SAMPLE_RATE_HZ
+    for block, rate in blocks:
+        if rate != stream_rate:
+            if stream is not None:
+                yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+            stream = (
+                None if rate == SAMPLE_RATE_HZ else soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, "float32")
+            )
+            stream_rate = rate
+        yield block if stream is None else stream.resample_chunk(block)
+    if stream is not None:
+        yield stream.resample_chunk(np.empty(0, np.float32), last=True)
