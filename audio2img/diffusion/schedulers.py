@@ -111,7 +111,7 @@ def _check_setting(name: str, value: object, default: object) -> None:
     elif isinstance(default, bool):
         good = isinstance(value, bool)
     elif isinstance(default, int):
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= (name != "steps_offset")
     else:
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not good:
@@ -401,9 +401,11 @@ class Ddim(_Walk):
         here, there = _alpha_at(self, timestep), _alpha_at(self, timestep - self._stride)
         alpha, sigma = math.sqrt(here), math.sqrt(1 - here)
         if self._config.prediction_type == "v_prediction":
-            x0, epsilon = sample * alpha - prediction * sigma, prediction * alpha + sample * sigma
+            x0: Floats = sample * alpha - prediction * sigma
+            epsilon: Floats = prediction * alpha + sample * sigma
         else:
-            x0, epsilon = sample * (1 / alpha) - prediction * (sigma / alpha), prediction
+            x0 = sample * (1 / alpha) - prediction * (sigma / alpha)
+            epsilon = prediction
         if self._config.clip_sample:
             bound = self._config.clip_sample_range
             x0 = np.asarray(np.clip(x0, -bound, bound), dtype=np.float32)
