@@ -27,6 +27,7 @@ class Settings:
     output: str | None = None
     language: str | None = None
     device: str | None = None
+    vad_model: str | None = None
     style: str | None = None
     template: str | None = None
     negative: str | None = None
@@ -101,5 +102,7 @@ def _read_settings(path: Path) -> Settings:
         wanted = known[key].split(" ")[0]
         accepted = {"str": (str,), "int": (int,), "float": (int, float)}[wanted]
         if isinstance(value, bool) or not isinstance(value, accepted):
-            raise UsageError(f"{path}: {key} must be of type {wanted}, not {value!r}", f"mend {key} in {path}")
+            raise UsageError(
+                f"{path}: {key} must be of type {wanted}, not {value!r}", f"mend {key} in {path}"
+            )
     return Settings(**table)

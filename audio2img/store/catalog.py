@@ -21,6 +21,7 @@ class ModelRow:
 
     embedded: path inside the folder of embedded models.
     vocabulary: "mini_world" for the models that know nothing else.
+    min_probability: of a speech model, the mean token probability under which a segment is not speech.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelRow:
     licence: str
     embedded: str
     vocabulary: str = ""
+    min_probability: float = 0.0
 
     @property
     def path(self) -> Path:
@@ -44,6 +46,7 @@ class ResolvedModel:
     kind: Kind
     path: Path
     vocabulary: str = ""
+    min_probability: float = 0.0
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +65,7 @@ def _parse_row(row: dict[str, Any], path: Path) -> ModelRow:
     name = row.get("name", "(a row without name)")
     if unknown := set(row) - known:
         raise UsageError(f"{path}: {name} has unknown fields: {', '.join(sorted(unknown))}")
-    if missing := known - {"vocabulary"} - set(row):
+    if missing := known - {"vocabulary", "min_probability"} - set(row):
         raise UsageError(f"{path}: {name} lacks: {', '.join(sorted(missing))}")
     if row["kind"] not in get_args(Kind):
         raise UsageError(f"{path}: {name} is of unknown kind {row['kind']!r}")
@@ -95,7 +98,7 @@ def resolve_model(name_or_path: str | None, kind: Kind) -> ResolvedModel:
         raise ModelError(f"{asked} is a {row.kind} model, not a model for {kind}", f"give it with {option}")
     if not row.path.exists():
         raise ModelError(f"the files of {asked} are missing: {row.path}", "reinstall audio2img")
-    return ResolvedModel(row.name, kind, row.path, row.vocabulary)
+    return ResolvedModel(row.name, kind, row.path, row.vocabulary, row.min_probability)
 
 
 def _looks_like_path(text: str) -> bool:

@@ -1,0 +1,48 @@
+"""`audio2img demo`: a spoken sentence that comes with the package becomes a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audio2img.cli.display import Display
+from audio2img.cli.job import run_job
+from audio2img.cli.options import json_option, talk_options
+from audio2img.cli.results import open_pictures, print_drawing
+from audio2img.cli.stage_options import output_of
+from audio2img.config import embedded_models_dir
+from audio2img.pipeline import Drawing, Options, Pipeline
+
+DEMO_SEED = 7
+
+
+@click.command("demo")
+@click.option("--seed", type=int, default=DEMO_SEED, show_default=True, help="Another seed, another picture.")
+@click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes.")
+@click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done.")
+@json_option
+@talk_options
+def command(seed: int, as_json: bool, open_after: bool, **given: Any) -> None:
+    """A spoken sentence becomes a picture, with nothing to download.
+
+    Uses the embedded models, which know one small world of simple scenes.
+    """
+    sentence = embedded_models_dir() / "demo.flac"
+    with (
+        Display(given["quiet"], given["verbose"]) as display,
+        Pipeline("mini", "mini-whisper", on_event=display) as pipeline,
+    ):
+
+        def job() -> tuple[Drawing, list[Path]]:
+            drawing = pipeline.run(sentence, Options(seed=seed))
+            return drawing, drawing.save(output_of(given))
+
+        display.say(f"listening to {sentence}")
+        drawing, paths = run_job(pipeline, job)
+        if drawing.transcript is not None:
+            display.say(f"heard “{drawing.transcript.text}”, drew “{drawing.prompt.text}”, and here it is:")
+    print_drawing(drawing, paths, as_json)
+    if open_after:
+        open_pictures(paths)

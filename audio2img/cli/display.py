@@ -1,0 +1,74 @@
+"""What a person sees while it works: one line of progress on stderr, and the words as they are heard."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+from audio2img.pipeline import Event
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LABELS = {
+    "record": "listening",
+    "decode": "reading the sound",
+    "load": "loading",
+    "transcribe": "understanding",
+    "prompt": "thinking",
+    "draw": "drawing",
+    "save": "saving",
+}
+
+
+class Display:
+    """Shows a Pipeline's events: with rich on a terminal, warnings only elsewhere, nothing when quiet."""
+
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Display:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task("starting", total=None)
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        if event.warning or (self._verbose and event.stage == "load"):
+            self.say(event.text)
+        elif event.stage == "prompt" and self._progress is not None:
+            self.say(f"drawing: {event.text}")
+        elif event.stage == "transcribe" and event.done == 1.0 and event.segment is None and self._progress:
+            self.say(f"heard: {event.text}")
+        if self._progress is not None and self._task is not None and event.stage != "load":
+            label = LABELS[event.stage]
+            if event.stage == "transcribe" and event.text:
+                label = f"{label}: {event.text[-60:]}"
+            total = None if event.done is None else 1.0
+            self._progress.update(self._task, description=label, total=total, completed=event.done or 0.0)
+
+    def say(self, text: str) -> None:
+        """A line that stays, on stderr."""
+        if self._quiet:
+            return
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            click.echo(text, err=True)

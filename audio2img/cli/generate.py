@@ -1,0 +1,40 @@
+"""`audio2img generate`: text to picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audio2img.cli.display import Display
+from audio2img.cli.job import run_job
+from audio2img.cli.options import json_option, picture_options, talk_options
+from audio2img.cli.results import open_pictures, print_drawing
+from audio2img.cli.stage_options import make_options, open_pipeline, output_of
+from audio2img.pipeline import Drawing
+
+
+@click.command("generate")
+@click.argument("text", nargs=-1, required=True)
+@picture_options
+@json_option
+@talk_options
+def command(text: tuple[str, ...], as_json: bool, open_after: bool, **given: Any) -> None:
+    """Text to picture. Prints the picture's path.
+
+    TEXT is what to draw, with or without quotes, or - to read it from standard input.
+    """
+    words = click.get_text_stream("stdin").read() if text == ("-",) else " ".join(text)
+    options = make_options(given)
+    output = output_of(given)
+    with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
+
+        def job() -> tuple[Drawing, list[Path]]:
+            drawing = pipeline.generate(words, options)
+            return drawing, drawing.save(output)
+
+        drawing, paths = run_job(pipeline, job)
+    print_drawing(drawing, paths, as_json)
+    if open_after:
+        open_pictures(paths)

@@ -1,0 +1,50 @@
+"""Running a pipeline's work so that Ctrl-C ends it cleanly in every stage."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TypeVar
+
+from audio2img.errors import CancelledError
+from audio2img.pipeline import Pipeline
+
+Result = TypeVar("Result")
+
+GRACE_S = 10.0  # how long native code may take to notice that it should stop
+
+
+def run_job(pipeline: Pipeline, job: Callable[[], Result]) -> Result:
+    """The result of `job`, which runs in a thread of its own while this one waits for Ctrl-C.
+
+    An exception thrown into whisper.cpp from a signal handler would abort the process; so the
+    signal only reaches this thread, which asks the pipeline to stop and waits until it has.
+    """
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="job", daemon=True).start()
+    try:
+        while not wait([future], timeout=0.2).done:
+            pass
+    except KeyboardInterrupt:
+        pipeline.cancel()
+        _wait_until_stopped(future)
+        raise CancelledError("stopped") from None
+    return future.result()
+
+
+def _wait_until_stopped(future: Future[Result]) -> None:
+    try:
+        stopped = wait([future], timeout=GRACE_S).done
+    except KeyboardInterrupt:
+        stopped = set()
+    if not stopped:
+        os._exit(CancelledError.exit_code)

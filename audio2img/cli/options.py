@@ -1,0 +1,94 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from audio2img.cli.outcome import Outcome
+from audio2img.config import Settings, load_settings
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Size(click.ParamType):
+    """WIDTHxHEIGHT in pixels."""
+
+    name = "WxH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int] | None:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,5})[x×X](\d{1,5})", str(value))
+        if not match or "0" in match.groups():
+            self.fail(f"{value!r} is not a size such as 512x512", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+def _together(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    def decorate(function: Decorated) -> Decorated:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _ask_for_tracebacks(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    outcome = ctx.find_object(Outcome)
+    if value and outcome is not None:
+        outcome.verbose = True
+    return value
+
+
+talk_options = _together(
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
+    click.option(
+        "-v", "--verbose", is_flag=True, callback=_ask_for_tracebacks, help="Say more; tracebacks too."
+    ),
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+
+speech_options = _together(
+    click.option("--speech-model", metavar="NAME|PATH", help="Whisper model."),
+    click.option("--language", metavar="CODE", help="Language spoken, such as en; auto to detect it."),
+    click.option("--translate", is_flag=True, help="Translate what is said into English."),
+    click.option(
+        "--initial-prompt", default="", metavar="TEXT", help="Words to expect, such as names and terms."
+    ),
+    click.option("--threads", type=click.IntRange(1), help="Processor threads for speech."),
+)
+
+picture_options = _together(
+    click.option("--model", metavar="NAME|PATH", help="Image model."),
+    click.option("--backend", metavar="NAME", help="auto or coreml."),
+    click.option("--steps", type=int, help="Denoising steps."),
+    click.option("--guidance", type=float, help="How closely to follow the words."),
+    click.option("--seed", type=int, help="The same seed draws the same picture."),
+    click.option("--scheduler", metavar="NAME", help="dpmpp-2m, euler, euler-a, ddim or pndm."),
+    click.option("--size", type=Size(), help="Size of the picture in pixels."),
+    click.option("--negative", metavar="TEXT", help="What the picture should not show."),
+    click.option("--style", metavar="NAME", help="A named style, such as watercolor."),
+    click.option("--template", metavar="TEXT", help='Words around the prompt: "{prompt}, at dawn".'),
+    click.option("--count", type=int, default=1, help="How many pictures, with seeds that count up."),
+    click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes."),
+    click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done."),
+)
+
+microphone_options = _together(
+    click.option("--device", metavar="NUMBER|NAME", help="Microphone: its number or a part of its name."),
+    click.option("--seconds", type=click.FloatRange(0.1, 3600), help="How long to record."),
+)
+
+
+def with_settings(**given: Any) -> Settings:
+    """The settings of file and environment, overlaid with the options that were given (not None)."""
+    from dataclasses import replace
+
+    return replace(load_settings(), **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,86 @@
+"""What goes to stdout: the paths of the pictures, one a line, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audio2img.pipeline import Drawing
+from audio2img.types import Transcript
+
+
+def print_drawing(drawing: Drawing, paths: list[Path], as_json: bool) -> None:
+    if not as_json:
+        for path in paths:
+            click.echo(path)
+        return
+    pictures = [
+        {
+            "path": str(path),
+            "seed": image.request.seed,
+            "steps": image.request.steps,
+            "guidance_scale": image.request.guidance_scale,
+            "scheduler": image.request.scheduler,
+            "width": image.pixels.shape[1],
+            "height": image.pixels.shape[0],
+            "model": image.model,
+            "model_hash": image.model_hash,
+            "backend": image.backend,
+            "duration_s": round(image.duration_s, 3),
+        }
+        for image, path in zip(drawing.images, paths, strict=True)
+    ]
+    print_json(
+        {
+            "pictures": pictures,
+            "prompt": drawing.prompt.text,
+            "negative_prompt": drawing.prompt.negative,
+            "dropped": drawing.prompt.dropped,
+            "transcript": transcript_table(drawing.transcript) if drawing.transcript else None,
+            "timings_s": {stage: round(spent, 3) for stage, spent in drawing.timings_s.items()},
+        }
+    )
+
+
+def transcript_table(transcript: Transcript) -> dict[str, Any]:
+    """A Transcript as plain JSON values."""
+    return {
+        "text": transcript.text,
+        "language": transcript.language,
+        "language_probability": transcript.language_probability,
+        "task": transcript.task,
+        "model": transcript.model,
+        "segments": [
+            {
+                "start_s": round(segment.start_s, 3),
+                "end_s": round(segment.end_s, 3),
+                "text": segment.text,
+                "probability": segment.probability,
+            }
+            for segment in transcript.segments
+        ],
+    }
+
+
+def print_json(table: Any) -> None:
+    click.echo(json.dumps(table, ensure_ascii=False, indent=2))
+
+
+def open_pictures(paths: list[Path]) -> None:
+    """Show the pictures in the system's own viewer; a machine without one just does not."""
+    for path in paths:
+        if sys.platform == "win32":
+            import os
+
+            os.startfile(path)
+            continue
+        program = "open" if sys.platform == "darwin" else "xdg-open"
+        try:
+            subprocess.Popen([program, path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except OSError:
+            click.echo(f"audio2img: cannot open {path}: there is no {program} here", err=True)

@@ -1,0 +1,107 @@
+"""`audio2img run`: the main job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audio2img.cli.display import Display
+from audio2img.cli.job import run_job
+from audio2img.cli.options import (
+    json_option,
+    microphone_options,
+    picture_options,
+    speech_options,
+    talk_options,
+    with_settings,
+)
+from audio2img.cli.results import open_pictures, print_drawing
+from audio2img.cli.stage_options import make_options, open_pipeline, output_of
+from audio2img.errors import UsageError
+from audio2img.pipeline import Drawing, Pipeline
+from audio2img.types import ImageRequest
+
+LISTEN_S = 6.0
+
+
+@click.command("run")
+@click.argument("audio", required=False)
+@click.option("--from", "picture", metavar="PICTURE", help="Draw a picture of ours again, from itself.")
+@microphone_options
+@speech_options
+@picture_options
+@json_option
+@talk_options
+def command(audio: str | None, picture: str | None, as_json: bool, open_after: bool, **given: Any) -> None:
+    """Speech to picture: the main job. Prints the picture's path.
+
+    AUDIO is any sound or video file, or - for standard input. Without it the microphone
+    is recorded.
+    """
+    if picture and audio:
+        raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
+    with Display(given["quiet"], given["verbose"]) as display:
+        if picture:
+            drawing, paths = _draw_again(Path(picture), given, display)
+        else:
+            drawing, paths = _draw_speech(audio, given, display)
+    print_drawing(drawing, paths, as_json)
+    if open_after:
+        open_pictures(paths)
+
+
+def _draw_speech(audio: str | None, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:
+    settings = with_settings(device=given["device"])
+    options = make_options(given)
+    output = output_of(given)
+    with open_pipeline(given, display) as pipeline:
+
+        def job() -> tuple[Drawing, list[Path]]:
+            pipeline.preload()
+            source = audio or pipeline.record(given["seconds"] or LISTEN_S, settings.device)
+            drawing = pipeline.run(source, options)
+            return drawing, drawing.save(output)
+
+        return run_job(pipeline, job)
+
+
+def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:
+    from audio2img.output.png import read_record
+
+    record = read_record(picture)
+    request = _with_changes(record.request, given)
+    with open_pipeline({**given, "model": given["model"] or record.model}, display) as pipeline:
+
+        def job() -> tuple[Drawing, list[Path]]:
+            _warn_if_other_model(pipeline, record.model_hash, display)
+            drawing = pipeline.draw(request)
+            drawing = replace(drawing, transcript=record.transcript, audio_source=record.audio_source)
+            return drawing, drawing.save(output_of(given))
+
+        return run_job(pipeline, job)
+
+
+def _with_changes(request: ImageRequest, given: dict[str, Any]) -> ImageRequest:
+    """The recorded request, except for what the command line asks to be different."""
+    unusable = [name for name in ("style", "template", "translate", "language") if given.get(name)]
+    if unusable or given["count"] != 1:
+        raise UsageError(f"--{(unusable or ['count'])[0]} does not go with --from", "leave it out")
+    names = {
+        "seed": "seed",
+        "steps": "steps",
+        "guidance": "guidance_scale",
+        "scheduler": "scheduler",
+        "negative": "negative_prompt",
+    }
+    changes = {ours: given[theirs] for theirs, ours in names.items() if given[theirs] is not None}
+    if given["size"]:
+        changes["width"], changes["height"] = given["size"]
+    return replace(request, **changes)
+
+
+def _warn_if_other_model(pipeline: Pipeline, recorded_hash: str, display: Display) -> None:
+    if recorded_hash and pipeline.model_hash != recorded_hash:
+        display.say("the model is not the one that drew this picture: the new one may differ")

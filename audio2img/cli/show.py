@@ -1,0 +1,48 @@
+"""`audio2img show`: how a picture was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audio2img.cli.options import json_option, talk_options
+from audio2img.cli.results import print_json
+
+
+@click.command("show")
+@click.argument("picture", type=click.Path(path_type=Path))
+@json_option
+@talk_options
+def command(picture: Path, as_json: bool, **given: Any) -> None:
+    """How a picture was made: its words, its settings, its model.
+
+    PICTURE is a PNG file that audio2img wrote.
+    """
+    from audio2img.output.png import read_record
+
+    record = read_record(picture)
+    if as_json:
+        import json
+
+        print_json(json.loads(record.to_json()))
+        return
+    request = record.request
+    rows = {
+        "prompt": request.prompt,
+        "negative": request.negative_prompt,
+        "heard": record.transcript.text if record.transcript else "",
+        "language": record.transcript.language if record.transcript else "",
+        "speech model": record.transcript.model if record.transcript else "",
+        "sound": record.audio_source,
+        "model": f"{record.model} ({record.backend}, {record.model_hash[:12]})",
+        "seed": str(request.seed),
+        "steps": f"{request.steps}, {request.scheduler}, guidance {request.guidance_scale:g}",
+        "size": f"{request.width}x{request.height}",
+        "made": record.created,
+    }
+    for label, value in rows.items():
+        if value:
+            click.echo(f"{label + ':':<14}{value}")
+    click.echo(f"{'again:':<14}audio2img run --from {picture}")

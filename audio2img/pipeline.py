@@ -1,0 +1,362 @@
+"""The main job, in the order it happens: sound, words, prompt, picture.
+
+The only module that knows the order. It loads the image model while the speech is
+being transcribed, keeps its models between calls, and reports through one callback.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+from audio2img.errors import CancelledError, ModelError, UsageError
+from audio2img.store.catalog import ResolvedModel, resolve_model
+from audio2img.types import AudioClip, ImageRequest, ImageResult, Prompt, Segment, Task, Transcript
+
+if TYPE_CHECKING:
+    from audio2img.diffusion import ImageBackend
+    from audio2img.output.record import PictureRecord
+    from audio2img.recognition.whisper import WhisperRecognizer
+
+Stage = Literal["record", "decode", "load", "transcribe", "prompt", "draw", "save"]
+BackendChoice = Literal["auto", "coreml"]
+AudioSource = AudioClip | str | Path | BinaryIO
+
+BACKENDS: tuple[BackendChoice, ...] = ("auto", "coreml")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a Pipeline tells its caller while it works.
+
+    done: part of the stage that is finished, in [0, 1]; None where it cannot be known.
+    text: what there is to say (the transcript so far, dropped words); segment: the newest one heard.
+    warning: True when `text` is something the person should read.
+    """
+
+    stage: Stage
+    done: float | None = None
+    text: str = ""
+    segment: Segment | None = None
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to hear and what to draw. None means: the model's own default.
+
+    seed: of the first picture, the next ones count up from it; None draws one at random.
+    size: (width, height) in pixels.
+    """
+
+    language: str | None = None
+    task: Task = "transcribe"
+    initial_prompt: str = ""
+    style: str | None = None
+    template: str | None = None
+    negative: str = ""
+    seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    scheduler: str | None = None
+    size: tuple[int, int] | None = None
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"{self.count} pictures cannot be drawn", "ask for one or more")
+        if self.seed is not None and not 0 <= self.seed < 2**32:
+            raise UsageError(f"{self.seed} is not a seed", "a seed is a whole number from 0 to 4294967295")
+        if self.steps is not None and not 1 <= self.steps <= 1000:
+            raise UsageError(f"{self.steps} steps cannot be taken", "choose 1 to 1000")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """The pictures of one call with all that led to them; `save` writes them as PNG files."""
+
+    images: tuple[ImageResult, ...]
+    prompt: Prompt
+    transcript: Transcript | None = None
+    audio_source: str = ""
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+    def save(self, target: str | Path) -> list[Path]:
+        """Write the pictures into a folder, or the only one to a `.png` path.
+
+        Raises MachineError when the disk refuses, UsageError for several pictures and one path.
+        """
+        from audio2img.output.png import write_picture
+
+        path = Path(target).expanduser()
+        if path.suffix.lower() == ".png" and not path.is_dir() and len(self.images) > 1:
+            raise UsageError(
+                f"{len(self.images)} pictures do not fit into {path}", "give a folder with --output"
+            )
+        return [write_picture(image, self.record_of(image), path) for image in self.images]
+
+    def record_of(self, image: ImageResult) -> PictureRecord:
+        from audio2img.output.record import PictureRecord
+
+        return PictureRecord.of(image, transcript=self.transcript, audio_source=self.audio_source)
+
+
+class Pipeline:
+    """Speech to picture, with the models kept between calls.
+
+    model, speech_model: a name from `audio2img models list` or a path; None takes the default.
+    vad_model: path of a Silero VAD ggml file, to leave out what is not speech.
+    on_event: called from whichever thread has news; keep it short.
+
+    One call at a time; `cancel` may be called from any thread. Use it as a context manager,
+    or call `close` when done. Raises ModelError at once when a model cannot be found.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        speech_model: str | None = None,
+        *,
+        backend: str = "auto",
+        vad_model: str | Path | None = None,
+        threads: int | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        if backend not in BACKENDS:
+            raise UsageError(f"there is no backend called {backend!r}", f"choose from: {', '.join(BACKENDS)}")
+        self.image_model: ResolvedModel = resolve_model(model, "image")
+        self.speech_model: ResolvedModel = resolve_model(speech_model, "speech")
+        self._vad_model = _existing_vad_model(vad_model)
+        self._threads = threads
+        self._on_event = on_event
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="image-model")
+        self._backend: Future[ImageBackend] | None = None
+        self._recognizer: WhisperRecognizer | None = None
+        self._cancelled = threading.Event()
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free both models. The pipeline cannot be used afterwards; closing twice is no error."""
+        if self._backend is not None and not self._backend.cancel() and self._backend.exception() is None:
+            self._backend.result().close()
+        if self._recognizer is not None:
+            self._recognizer.close()
+        self._backend = self._recognizer = None
+        self._loader.shutdown()
+
+    def cancel(self) -> None:
+        """Stop the call that is running (or else the next one): it raises CancelledError at its next step."""
+        self._cancelled.set()
+
+    def run(self, audio: AudioSource, options: Options = Options()) -> Drawing:
+        """The whole way from a path, file object, "-" (stdin) or AudioClip to pictures.
+
+        Raises any kind of Audio2ImgError.
+        """
+        self.preload()
+        heard = self.transcribe(audio, options)
+        drawing = self.generate(heard.text, options)
+        source = audio.source if isinstance(audio, AudioClip) else _name_of(audio)
+        return replace(drawing, transcript=heard, audio_source=source)
+
+    def preload(self) -> None:
+        """Start loading the image model in the background, if that has not happened yet."""
+        if self._backend is None:
+            self._backend = self._loader.submit(self._load_backend)
+
+    def record(self, seconds: float, device: str | None = None) -> AudioClip:
+        """What the microphone hears for `seconds`. Raises MachineError when there is none to hear with."""
+        from audio2img.audio.microphone import record_audio
+
+        def report(done: float) -> None:
+            self._check_cancelled()
+            self._tell(Event("record", done))
+
+        with self._cancellable():
+            return record_audio(seconds, device=device, progress=report)
+
+    def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
+        """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
+        with self._cancellable():
+            clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
+            return self._transcribe_clip(clip, options)
+
+    def _transcribe_clip(self, clip: AudioClip, options: Options) -> Transcript:
+        recognizer = self._load_recognizer()
+        said: list[str] = []
+
+        def report(segment: Segment) -> None:
+            said.append(segment.text)
+            done = min(1.0, segment.end_s / clip.duration_s) if clip.duration_s else None
+            self._tell(Event("transcribe", done, " ".join(said), segment))
+
+        self._tell(Event("transcribe", 0.0))
+        transcript = recognizer.transcribe(
+            clip,
+            language=options.language,
+            task=options.task,
+            initial_prompt=options.initial_prompt,
+            progress=report,
+            cancelled=self._cancelled.is_set,
+        )
+        self._check_cancelled()
+        self._tell(Event("transcribe", 1.0, transcript.text))
+        return transcript
+
+    def generate(self, text: str, options: Options = Options()) -> Drawing:
+        """Pictures of what `text` describes, spoken style and all ("please draw a red house")."""
+        self.preload()
+        with self._cancellable():
+            prompt = self._make_prompt(text, options)
+            kept, dropped = self._loaded_backend().fit_prompt(prompt.text)
+            if dropped:
+                self._warn(f"the prompt is longer than the model reads; left out: {dropped}")
+            return self._draw_all(replace(prompt, text=kept, dropped=dropped), options)
+
+    def draw(self, request: ImageRequest) -> Drawing:
+        """Exactly the picture of `request`, with no clean-up of its words."""
+        self.preload()
+        with self._cancellable():
+            image = self._draw(request, 0, 1)
+            return Drawing((image,), Prompt(request.prompt, request.negative_prompt))
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 (hex) of the image model's files; loads the model."""
+        return self._loaded_backend().model_hash
+
+    def _decode(self, audio: str | Path | BinaryIO) -> AudioClip:
+        from audio2img.audio.decode import decode_audio
+
+        def report(done: float | None) -> None:
+            self._check_cancelled()
+            self._tell(Event("decode", done))
+
+        return decode_audio(audio, progress=report)
+
+    def _make_prompt(self, text: str, options: Options) -> Prompt:
+        from audio2img.config import config_dir
+        from audio2img.mini_world import unknown_words
+        from audio2img.prompt import make_prompt
+
+        prompt = make_prompt(
+            text,
+            style=options.style,
+            template=options.template,
+            negative=options.negative,
+            styles_dir=config_dir() / "styles",
+        )
+        self._tell(Event("prompt", 1.0, prompt.text))
+        if self.image_model.vocabulary == "mini_world" and (unknown := unknown_words(prompt.text)):
+            world = "it knows one small world: audio2img models show mini"
+            self._warn(f"the mini model does not know: {', '.join(unknown)} ({world})")
+        return prompt
+
+    def _draw_all(self, prompt: Prompt, options: Options) -> Drawing:
+        import secrets
+
+        defaults = self._loaded_backend().defaults
+        first = secrets.randbelow(2**32) if options.seed is None else options.seed
+        width, height = options.size or (None, None)
+        images: list[ImageResult] = []
+        for number in range(options.count):
+            request = ImageRequest(
+                prompt=prompt.text,
+                negative_prompt=prompt.negative,
+                seed=(first + number) % 2**32,
+                steps=defaults.steps if options.steps is None else options.steps,
+                guidance_scale=defaults.guidance_scale if options.guidance is None else options.guidance,
+                scheduler=options.scheduler or defaults.scheduler,
+                width=width,
+                height=height,
+            )
+            images.append(self._draw(request, number, options.count))
+        return Drawing(tuple(images), prompt)
+
+    def _draw(self, request: ImageRequest, number: int, count: int) -> ImageResult:
+        def report(done: int, total: int) -> None:
+            self._tell(Event("draw", (number + done / total) / count))
+
+        backend = self._loaded_backend()
+        self._tell(Event("draw", number / count))
+        return backend.generate(request, progress=report, cancelled=self._cancelled.is_set)
+
+    def _load_backend(self) -> ImageBackend:
+        from audio2img.coreml.pipeline import CoreMLBackend
+
+        started = time.perf_counter()
+        backend = CoreMLBackend.load(self.image_model.path, name=self.image_model.name)
+        self._tell(
+            Event("load", 1.0, f"{self.image_model.name} ready in {time.perf_counter() - started:.1f} s")
+        )
+        return backend
+
+    def _loaded_backend(self) -> ImageBackend:
+        self.preload()
+        assert self._backend is not None
+        while not wait([self._backend], timeout=0.1).done:
+            self._check_cancelled()
+        return self._backend.result()
+
+    def _load_recognizer(self) -> WhisperRecognizer:
+        if self._recognizer is None:
+            from audio2img.recognition.whisper import WhisperRecognizer
+
+            self._recognizer = WhisperRecognizer(
+                self.speech_model.path,
+                name=self.speech_model.name,
+                threads=self._threads,
+                vad_model_path=self._vad_model,
+                min_probability=self.speech_model.min_probability,
+            )
+            self._recognizer.load()
+        return self._recognizer
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise CancelledError("stopped")
+
+    @contextmanager
+    def _cancellable(self) -> Iterator[None]:
+        """Make the pipeline usable again after a cancelled call."""
+        try:
+            yield
+        except CancelledError:
+            self._cancelled.clear()
+            raise
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _warn(self, text: str) -> None:
+        self._tell(Event("prompt", None, text, warning=True))
+
+
+def _existing_vad_model(path: str | Path | None) -> Path | None:
+    if path is None:
+        return None
+    vad_model = Path(path).expanduser()
+    if not vad_model.is_file():
+        raise ModelError(f"no voice activity model at {vad_model}", "check the path, or leave it out")
+    return vad_model
+
+
+def _name_of(source: str | Path | BinaryIO) -> str:
+    if isinstance(source, (str, Path)):
+        return "stdin" if str(source) == "-" else Path(source).name
+    return Path(str(getattr(source, "name", "stream"))).name

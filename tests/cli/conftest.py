@@ -1,0 +1,55 @@
+"""The command as a person runs it: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+ENTRY = (sys.executable, "-m", "audio2img")
+
+
+@pytest.fixture
+def audio2img(private_home: Path, tmp_path: Path) -> Command:
+    """Call the command in an empty folder; `stdin` is bytes, the outputs are text."""
+
+    def call(
+        *arguments: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*ENTRY, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            timeout=120,
+            cwd=options.pop("cwd", tmp_path),
+            env={**os.environ, "HOME": str(private_home), **(env or {})},
+            **options,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
+        )
+
+    return call
+
+
+@pytest.fixture
+def assert_fails() -> Callable[..., None]:
+    """Check for the right exit code, one line on stderr with the words, no traceback, an empty stdout."""
+
+    def check(done: subprocess.CompletedProcess[str], exit_code: int, *words: str) -> None:
+        assert done.returncode == exit_code, done.stderr
+        assert done.stdout == ""
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("audio2img: ")
+        for word in words:
+            assert word in lines[0]
+
+    return check

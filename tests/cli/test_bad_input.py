@@ -1,0 +1,188 @@
+"""Bad input: one line that says what and what next, the right exit code, nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audio2img.config import settings_file
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Check = Callable[..., None]
+
+
+def write_wav(path: Path, samples: np.ndarray[Any, Any], dtype: str = "<i2") -> Path:
+    """A 16 kHz mono WAV file: 16-bit integers, or floats with dtype "<f4"."""
+    data = samples.astype(dtype).tobytes()
+    width = np.dtype(dtype).itemsize
+    code = 3 if "f" in dtype else 1
+    header = b"RIFF" + (36 + len(data)).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    header += code.to_bytes(2, "little") + (1).to_bytes(2, "little") + (16000).to_bytes(4, "little")
+    header += (16000 * width).to_bytes(4, "little") + width.to_bytes(2, "little")
+    header += (8 * width).to_bytes(2, "little") + b"data" + len(data).to_bytes(4, "little")
+    path.write_bytes(header + data)
+    return path
+
+
+def no_file(folder: Path, demo: Path) -> Path:
+    return folder / "nothing.wav"
+
+
+def directory(folder: Path, demo: Path) -> Path:
+    return folder
+
+
+def empty_file(folder: Path, demo: Path) -> Path:
+    path = folder / "empty.wav"
+    path.touch()
+    return path
+
+
+def text_file(folder: Path, demo: Path) -> Path:
+    path = folder / "text.wav"
+    path.write_text("dear diary, today I drew a house\n" * 50)
+    return path
+
+
+def not_numbers(folder: Path, demo: Path) -> Path:
+    return write_wav(folder / "nan.wav", np.full(16000, np.nan), "<f4")
+
+
+def silent_hour(folder: Path, demo: Path) -> Path:
+    return write_wav(folder / "hour.wav", np.zeros(3600 * 16000, np.int16))
+
+
+def twenty_milliseconds(folder: Path, demo: Path) -> Path:
+    tone = 8000 * np.sin(np.arange(320) * 0.2)
+    return write_wav(folder / "short.wav", tone)
+
+
+def headless_flac(folder: Path, demo: Path) -> Path:
+    path = folder / "cut.flac"
+    path.write_bytes(demo.read_bytes()[4000:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "exit_code", "words"),
+    [
+        (no_file, 6, "nothing.wav"),
+        (directory, 6, "folder"),
+        (empty_file, 6, "empty.wav"),
+        (text_file, 6, "text.wav"),
+        (not_numbers, 6, "nan.wav"),
+        (headless_flac, 6, "cut.flac"),
+        (silent_hour, 3, "silen"),
+        (twenty_milliseconds, 3, "short"),
+    ],
+)
+def test_sound_that_cannot_be_drawn(
+    audio2img: Command,
+    assert_fails: Check,
+    demo_audio: Path,
+    tmp_path: Path,
+    make: Callable[[Path, Path], Path],
+    exit_code: int,
+    words: str,
+) -> None:
+    source = make(tmp_path, demo_audio)
+    assert_fails(audio2img("run", source, "-o", tmp_path / "out"), exit_code, words)
+    assert not (tmp_path / "out").exists()
+
+
+def cut(part: float) -> Callable[[bytes], bytes]:
+    return lambda data: data[: int(len(data) * part)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: b"", id="empty"),
+        pytest.param(lambda data: bytes(1000), id="zeros"),
+        pytest.param(cut(0.5), id="half"),
+        pytest.param(lambda data: data[:-7], id="last-bytes"),
+        pytest.param(lambda data: b"\x89PNG" + data[4:], id="other-kind"),
+        pytest.param(lambda data: data + b"more", id="too-long"),
+    ],
+)
+def test_a_damaged_speech_model_is_refused_not_crashed_on(
+    audio2img: Command,
+    assert_fails: Check,
+    demo_audio: Path,
+    mini_whisper: Path,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    model = tmp_path / "ggml-damaged.bin"
+    model.write_bytes(damage(mini_whisper.read_bytes()))
+    assert_fails(audio2img("transcribe", demo_audio, "--speech-model", model), 4, "ggml-damaged.bin")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["run", "x.wav", "--model", "nonesuch"], 4, "nonesuch"),
+        (["run", "x.wav", "--speech-model", "./nonesuch.bin"], 4, "nonesuch.bin"),
+        (["run", "x.wav", "--speech-model", "mini"], 4, "mini"),
+        (["run", "x.wav", "--from", "y.png"], 2, "--from"),
+        (["run", "--from", "y.png"], 6, "y.png"),
+        (["generate", "a cat", "--scheduler", "nonesuch"], 2, "dpmpp-2m"),
+        (["generate", "a cat", "--size", "big"], 2, "512x512"),
+        (["generate", "a cat", "--size", "640x480"], 2, "128x128"),
+        (["generate", "a cat", "--seed", "-1"], 2, "seed"),
+        (["generate", "a cat", "--count", "0"], 2, "one or more"),
+        (["generate", "a cat", "--style", "nonesuch"], 2, "watercolor"),
+        (["generate", "a cat", "--backend", "nonesuch"], 2, "coreml"),
+        (["generate", "please draw"], 3, ""),
+        (["generate"], 2, "TEXT"),
+        (["nonesuch"], 2, "nonesuch"),
+        (["show", "nonesuch.png"], 6, "nonesuch.png"),
+        (["models", "show", "nonesuch"], 4, "mini-whisper"),
+    ],
+)
+def test_wrong_commands(
+    audio2img: Command, assert_fails: Check, arguments: list[str], exit_code: int, words: str
+) -> None:
+    assert_fails(audio2img(*arguments), exit_code, words)
+
+
+def damaged_copies(bundle: Path, folder: Path) -> list[Path]:
+    """The mini bundle with its UNet's weights cut, its program cut, and the whole UNet gone."""
+    copies = [Path(shutil.copytree(bundle, folder / name)) for name in ("weights", "program", "no-unet")]
+    for copy, suffix in ((copies[0], "weight.bin"), (copies[1], "model.mlmodel")):
+        victim = next(path for path in copy.rglob(suffix) if "unet" in str(path).lower())
+        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+    shutil.rmtree(next(path for path in copies[2].glob("*.mlpackage") if "unet" in path.name.lower()))
+    return copies
+
+
+def test_a_damaged_image_model_is_refused_by_name(
+    audio2img: Command, assert_fails: Check, mini_bundle: Path, tmp_path: Path
+) -> None:
+    for bundle in damaged_copies(mini_bundle, tmp_path):
+        done = audio2img("generate", "a cat", "--model", bundle, "-o", tmp_path / "out")
+        assert_fails(done, 4, "unet")
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be(audio2img: Command, assert_fails: Check, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert_fails(audio2img("generate", "a cat", "--steps", 1, "-o", tmp_path / "file" / "out"), 5, "file")
+
+
+def test_a_broken_settings_file_is_named(audio2img: Command, assert_fails: Check, private_home: Path) -> None:
+    path = settings_file()
+    assert private_home in path.parents
+    path.parent.mkdir(parents=True)
+    path.write_text("steps = many\n")
+    assert_fails(audio2img("generate", "a cat"), 2, "settings.toml")
+    path.write_text("stepz = 4\n")
+    assert_fails(audio2img("generate", "a cat"), 2, "stepz")
+    path.write_text('steps = "4"\n')
+    assert_fails(audio2img("generate", "a cat"), 2, "steps")
