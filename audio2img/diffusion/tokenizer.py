@@ -179,8 +179,8 @@ def _check_vocabulary(
     orphans = vocabulary.keys() - made - letters - {START_MARK, END_MARK, pad_token}
     if orphans:
         raise ModelError(
-            f"the tokenizer's merges.txt is cut short: no merge makes {min(orphans)!r}"
-            f" ({len(orphans)} tokens in all)",
+            "the tokenizer's merges.txt is cut short, or another vocabulary's:"
+            f" it makes {len(orphans)} tokens less than it should, {min(orphans)!r} among them",
             _REMEDY,
         )
 
