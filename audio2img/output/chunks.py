@@ -1,0 +1,94 @@
+"""The text inside a PNG file, read without decoding the picture (PNG specification, third edition)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from audio2img.errors import InputError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_TEXT_BYTES = 32 * 1024 * 1024
+"""Longer texts are refused, packed or not: a few bytes can unpack into gigabytes."""
+
+_REMEDY = "use another copy of the picture"
+_BLOCK_BYTES = 1 << 20
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """Keyword to text of every tEXt, zTXt and iTXt chunk; of two with one keyword, the first.
+
+    Checks the whole file: every checksum, and that it ends where a PNG ends.
+    Raises InputError when there is no such file, or it is not a whole PNG.
+    """
+    texts: dict[str, str] = {}
+    try:
+        with path.open("rb") as file:
+            for kind, body in _walk(file, path):
+                keyword, text = _parse_text(kind, body, path)
+                texts.setdefault(keyword, text)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", "check the path") from error
+    return texts
+
+
+def _walk(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """(kind, body) of each text chunk, with all the others checked on the way."""
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        raise InputError(f"{path} is not a PNG picture", "give a picture that audio2img wrote")
+    kind = b""
+    while kind != b"IEND":
+        length, kind = struct.unpack(">I4s", _read_exactly(file, 8, path))
+        wanted = kind in (b"tEXt", b"zTXt", b"iTXt")
+        if wanted and length > MAX_TEXT_BYTES:
+            raise InputError(f"{path} holds an implausibly long text", _REMEDY)
+        checksum, body = zlib.crc32(kind), []
+        for size in _block_sizes(length):
+            block = _read_exactly(file, size, path)
+            checksum = zlib.crc32(block, checksum)
+            if wanted:
+                body.append(block)
+        if _read_exactly(file, 4, path) != struct.pack(">I", checksum):
+            raise InputError(f"{path} is damaged: a checksum in it is wrong", _REMEDY)
+        if wanted:
+            yield kind, b"".join(body)
+
+
+def _block_sizes(length: int) -> Iterator[int]:
+    while length > 0:
+        yield min(length, _BLOCK_BYTES)
+        length -= _BLOCK_BYTES
+
+
+def _read_exactly(file: BinaryIO, size: int, path: Path) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise InputError(f"{path} is cut short", _REMEDY)
+    return data
+
+
+def _parse_text(kind: bytes, body: bytes, path: Path) -> tuple[str, str]:
+    """(keyword, text) of a text chunk."""
+    keyword, _, rest = body.partition(b"\0")
+    try:
+        if kind == b"tEXt":
+            return keyword.decode("latin-1"), rest.decode("latin-1")
+        if kind == b"zTXt":
+            return keyword.decode("latin-1"), _unpack(rest[1:]).decode("latin-1")
+        packed = rest[:1] == b"\1"
+        _language, _, rest = rest[2:].partition(b"\0")
+        _translated, _, rest = rest.partition(b"\0")
+        return keyword.decode("latin-1"), (_unpack(rest) if packed else rest).decode("utf-8")
+    except (zlib.error, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{path} holds a damaged text: {error}", _REMEDY) from error
+
+
+def _unpack(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(data, MAX_TEXT_BYTES)
+    if not unpacker.eof:
+        raise ValueError("the packed text is cut short, or implausibly long")
+    return text

@@ -1,0 +1,151 @@
+"""How a picture was made: everything it takes to draw it again, as JSON inside the picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+import numpy as np
+
+import audio2img
+from audio2img.errors import InputError
+from audio2img.types import ImageRequest, ImageResult, Transcript
+
+RECORD_VERSION = 1
+"""Raised when a reader of the old version could no longer draw the same picture from a new record."""
+
+NOISE_GENERATOR = "numpy-mt19937"
+"""The name of the generator in `diffusion.noise`: what a backend starts from unless it says otherwise."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PictureRecord:
+    """Everything that decided a picture, and where its words came from. Unknown texts are "".
+
+    request: with the width and height that the picture really has.
+    model_hash: SHA-256 (hex) over the model's files; backend: what ran it ("coreml", "reference").
+    noise_generator: what the seed was fed to.
+    transcript: what was heard, None where nobody spoke; audio_source: the sound's own name.
+    created: UTC, ISO 8601 ("2026-11-21T08:30:00Z").
+    """
+
+    request: ImageRequest
+    model: str
+    model_hash: str = ""
+    backend: str = ""
+    noise_generator: str = ""
+    transcript: Transcript | None = None
+    audio_source: str = ""
+    audio2img_version: str = ""
+    numpy_version: str = ""
+    created: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        image: ImageResult,
+        *,
+        transcript: Transcript | None = None,
+        audio_source: str = "",
+        noise_generator: str = NOISE_GENERATOR,
+        created: datetime | None = None,
+    ) -> PictureRecord:
+        """The record of `image`, made by this installation; `created` (aware) is now unless given."""
+        height, width = image.pixels.shape[:2]
+        moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
+        return cls(
+            request=replace(image.request, width=width, height=height),
+            model=image.model,
+            model_hash=image.model_hash,
+            backend=image.backend,
+            noise_generator=noise_generator,
+            transcript=transcript,
+            audio_source=audio_source,
+            audio2img_version=audio2img.__version__,
+            numpy_version=np.__version__,
+            created=moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+
+    def to_json(self) -> str:
+        """One JSON object, always the same text for the same record; ASCII, so that any tool carries it."""
+        values = {"version": RECORD_VERSION, **asdict(self)}
+        return json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> PictureRecord:
+        """The record that `to_json` wrote.
+
+        Raises InputError for anything else: damaged text, fields that are missing, unknown or of
+        another type, and versions this installation does not know.
+        """
+        try:
+            values = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"the picture's record is not valid JSON: {error}", _DAMAGED) from error
+        if not isinstance(values, dict) or type(values.get("version")) is not int:
+            raise InputError("the picture's record has no version number", _DAMAGED)
+        version = values.pop("version")
+        if version != RECORD_VERSION:
+            raise InputError(
+                f"the picture's record has version {version}; this audio2img reads version {RECORD_VERSION}",
+                "update it: pip install --upgrade audio2img",
+            )
+        return _parse_dataclass(cls, values, "the picture's record")
+
+
+_DAMAGED = "the file may be damaged; use another copy of the picture"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
+
+
+def _parse_dataclass(cls: type[T], values: object, where: str) -> T:
+    """An instance of the dataclass `cls` from parsed JSON, every field checked against its type hint."""
+    if not isinstance(values, dict):
+        raise InputError(f"{where} is not an object", _DAMAGED)
+    hints = typing.get_type_hints(cls)
+    known = {field.name: field for field in fields(typing.cast(Any, cls))}
+    if unknown := sorted(values.keys() - known.keys()):
+        raise InputError(f"{where} has an unknown field {unknown[0]!r}", _DAMAGED)
+    parsed: dict[str, Any] = {}
+    for name, field in known.items():
+        if name in values:
+            parsed[name] = _parse_value(hints[name], values[name], f"{name!r} in {where}")
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise InputError(f"{where} lacks the field {name!r}", _DAMAGED)
+    return cls(**parsed)
+
+
+def _parse_value(hint: Any, value: object, where: str) -> Any:
+    """`value` if it is what `hint` says: str, int, float, dataclass, Literal, `X | None`, `tuple[X, ...]`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _parse_value(next(one for one in arguments if one is not type(None)), value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_parse_value(arguments[0], one, where) for one in value)
+    if origin is typing.Literal and value in arguments:
+        return value
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _parse_dataclass(hint, value, where)
+    if hint is float and type(value) in (int, float) and _is_finite(value):
+        return float(typing.cast(float, value))
+    if hint in (str, int) and type(value) is hint:
+        return value
+    raise InputError(f"{where} is not what it should be: {str(value)[:40]!r}", _DAMAGED)
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return math.isfinite(typing.cast(float, value))
+    except OverflowError:  # an integer beyond what a float holds
+        return False
