@@ -140,6 +140,7 @@ class Pipeline:
         self._backend: Future[ImageBackend] | None = None
         self._recognizer: WhisperRecognizer | None = None
         self._cancelled = threading.Event()
+        self._timings_s: dict[str, float] = {}
 
     def __enter__(self) -> Pipeline:
         return self
@@ -192,8 +193,13 @@ class Pipeline:
     def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
         with self._cancellable():
-            clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
-            return self._transcribe_clip(clip, options)
+            if isinstance(audio, AudioClip):
+                clip = audio
+            else:
+                with self._timed("decode"):
+                    clip = self._decode(audio)
+            with self._timed("transcribe"):
+                return self._transcribe_clip(clip, options)
 
     def _transcribe_clip(self, clip: AudioClip, options: Options) -> Transcript:
         recognizer = self._load_recognizer()
@@ -232,7 +238,8 @@ class Pipeline:
         self.preload()
         with self._cancellable():
             image = self._draw(request, 0, 1)
-            return Drawing((image,), Prompt(request.prompt, request.negative_prompt))
+            prompt = Prompt(request.prompt, request.negative_prompt)
+            return Drawing((image,), prompt, timings_s=self._take_timings())
 
     @property
     def model_hash(self) -> str:
@@ -285,7 +292,7 @@ class Pipeline:
                 height=height,
             )
             images.append(self._draw(request, number, options.count))
-        return Drawing(tuple(images), prompt)
+        return Drawing(tuple(images), prompt, timings_s=self._take_timings())
 
     def _draw(self, request: ImageRequest, number: int, count: int) -> ImageResult:
         def report(done: int, total: int) -> None:
@@ -293,7 +300,8 @@ class Pipeline:
 
         backend = self._loaded_backend()
         self._tell(Event("draw", number / count))
-        return backend.generate(request, progress=report, cancelled=self._cancelled.is_set)
+        with self._timed("draw"):
+            return backend.generate(request, progress=report, cancelled=self._cancelled.is_set)
 
     def _load_backend(self) -> ImageBackend:
         from audio2img.coreml.pipeline import CoreMLBackend
@@ -308,8 +316,9 @@ class Pipeline:
     def _loaded_backend(self) -> ImageBackend:
         self.preload()
         assert self._backend is not None
-        while not wait([self._backend], timeout=0.1).done:
-            self._check_cancelled()
+        with self._timed("load"):  # what the person still waits for, not what was hidden behind the speech
+            while not wait([self._backend], timeout=0.1).done:
+                self._check_cancelled()
         return self._backend.result()
 
     def _load_recognizer(self) -> WhisperRecognizer:
@@ -338,6 +347,19 @@ class Pipeline:
         except CancelledError:
             self._cancelled.clear()
             raise
+
+    @contextmanager
+    def _timed(self, stage: Stage) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._timings_s[stage] = self._timings_s.get(stage, 0.0) + time.perf_counter() - started
+
+    def _take_timings(self) -> dict[str, float]:
+        """Seconds spent in each stage since the last drawing."""
+        timings, self._timings_s = self._timings_s, {}
+        return timings
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def command(text: tuple[str, ...], as_json: bool, open_after: bool, **given: Any
 
     TEXT is what to draw, with or without quotes, or - to read it from standard input.
     """
-    words = click.get_text_stream("stdin").read() if text == ("-",) else " ".join(text)
+    words = sys.stdin.read() if text == ("-",) else " ".join(text)
     options = make_options(given)
     output = output_of(given)
     with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from audio2img.cli.outcome import Outcome
 from audio2img.config import Settings, load_settings
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Size(click.ParamType):
-    """WIDTHxHEIGHT in pixels."""
-
-    name = "WxH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int] | None:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d{1,5})[x×X](\d{1,5})", str(value))
-        if not match or "0" in match.groups():
-            self.fail(f"{value!r} is not a size such as 512x512", param, ctx)
-        return int(match[1]), int(match[2])
+def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """WIDTHxHEIGHT in pixels, as the callback of an option."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})[xX×]([1-9]\d{0,4})", value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is not a size such as 512x512", ctx, param)
+    return int(match[1]), int(match[2])
 
 
-def _together(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
-    def decorate(function: Decorated) -> Decorated:
+def _together(*options: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             function = option(function)
         return function
@@ -72,7 +66,7 @@ picture_options = _together(
     click.option("--guidance", type=float, help="How closely to follow the words."),
     click.option("--seed", type=int, help="The same seed draws the same picture."),
     click.option("--scheduler", metavar="NAME", help="dpmpp-2m, euler, euler-a, ddim or pndm."),
-    click.option("--size", type=Size(), help="Size of the picture in pixels."),
+    click.option("--size", metavar="WxH", callback=parse_size, help="Size of the picture in pixels."),
     click.option("--negative", metavar="TEXT", help="What the picture should not show."),
     click.option("--style", metavar="NAME", help="A named style, such as watercolor."),
     click.option("--template", metavar="TEXT", help='Words around the prompt: "{prompt}, at dawn".'),

@@ -44,6 +44,9 @@ class Outcome:
             return error.exit_code
         if isinstance(error, (KeyboardInterrupt, click.Abort)):
             return _say("stopped", INTERRUPTED)
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
         if isinstance(error, click.UsageError):
             where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
             return _say(_one_line(error.format_message()) + where, 2)

@@ -31,7 +31,7 @@ class ModelRow:
     licence: str
     embedded: str
     vocabulary: str = ""
-    min_probability: float = 0.0
+    min_probability: float | None = None
 
     @property
     def path(self) -> Path:
@@ -46,7 +46,7 @@ class ResolvedModel:
     kind: Kind
     path: Path
     vocabulary: str = ""
-    min_probability: float = 0.0
+    min_probability: float | None = None
 
 
 @lru_cache(maxsize=1)
