@@ -101,7 +101,6 @@ _REFUSED_UNLESS: dict[str, object] = {
     "sigma_max": None,
     "timestep_type": "discrete",
     "interpolation_type": "linear",
-    "skip_prk_steps": True,
 }
 
 

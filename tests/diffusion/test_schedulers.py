@@ -244,7 +244,7 @@ def test_config_reads_what_diffusers_writes() -> None:
         ("steps_offset", -1),
         ("beta_end", math.nan),
         ("use_karras_sigmas", 1),
-        ("skip_prk_steps", False),
+        ("timestep_type", "continuous"),
     ],
 )
 def test_config_refuses_what_it_cannot_honour(key: str, value: object) -> None:
