@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import io
 import os
 import struct
@@ -328,15 +329,30 @@ def test_text_named_wav(tmp_path, text):
     assert_refused(path, "fake.wav")
 
 
-def test_a_playlist_opens_nothing_else(tmp_path, encode, tone):
-    """A text that FFmpeg takes for a playlist must not make us read other files or addresses."""
-    encode(tmp_path / "secret.wav", tone(1000, 0.5, 16000)[None], 16000, "pcm_s16le")
-    secret = tmp_path / "secret.wav"
-    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n"
-    concat = f"ffconcat version 1.0\nfile '{secret}'\n"
-    for name, text in (("list.m3u8", hls), ("list.wav", hls), ("list.ffconcat", concat)):
-        (tmp_path / name).write_text(text)
-        assert_refused(tmp_path / name)
+def test_a_playlist_opens_no_address(tmp_path):
+    """A text that FFmpeg takes for a playlist must not make us call anybody: a real server is listening."""
+    calls: list[str] = []
+
+    class Listener(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            calls.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Listener) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/part.ts"
+        path = tmp_path / "list.m3u8"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n")
+        try:
+            assert_refused(path, "list.m3u8")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert calls == []
 
 
 def test_a_picture(tmp_path):
