@@ -6,6 +6,7 @@ Precedence: an option on the command line, then the environment, then the settin
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def load_settings() -> Settings:
     Raises UsageError when the file is not valid TOML or holds a key or type we do not know.
     """
     settings = _read_settings(settings_file())
-    from_environment = {
+    from_environment: dict[str, Any] = {
         name: os.environ[variable]
         for name in ("model", "speech_model", "backend", "output")
         if os.environ.get(variable := f"AUDIO2IMG_{name.upper()}")
@@ -78,13 +79,14 @@ def load_settings() -> Settings:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises UsageError, naming the file and the place, when it cannot be read."""
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ModuleNotFoundError:  # Python 3.10
+    else:
         import tomli as tomllib
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return table
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}", "mend or remove the file") from error
     except OSError as error:

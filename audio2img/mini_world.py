@@ -94,7 +94,7 @@ def write_sentence(scene: Scene, rng: random.Random | None = None) -> str:
 
 
 def random_utterance(rng: random.Random) -> str:
-    """What somebody might say to the mini Whisper: mostly sentences, some bare phrases, lists and single words."""
+    """What somebody might say to the mini Whisper: mostly sentences, some lists and single words."""
     kind = rng.random()
     if kind < 0.80:
         return write_sentence(random_scene(rng, 0.65), rng)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -116,7 +117,7 @@ class Pipeline:
     on_event: called from whichever thread has news; keep it short.
 
     One call at a time; `cancel` may be called from any thread. Use it as a context manager,
-    or call `close` when done. Raises ModelError at once when a model cannot be found.
+    or call `close` when done.
     """
 
     def __init__(
@@ -131,8 +132,8 @@ class Pipeline:
     ) -> None:
         if backend not in BACKENDS:
             raise UsageError(f"there is no backend called {backend!r}", f"choose from: {', '.join(BACKENDS)}")
-        self.image_model: ResolvedModel = resolve_model(model, "image")
-        self.speech_model: ResolvedModel = resolve_model(speech_model, "speech")
+        self._model = model
+        self._speech_model = speech_model
         self._vad_model = _existing_vad_model(vad_model)
         self._threads = threads
         self._on_event = on_event
@@ -163,6 +164,16 @@ class Pipeline:
         """Stop the call that is running (or else the next one): it raises CancelledError at its next step."""
         self._cancelled.set()
 
+    @cached_property
+    def image_model(self) -> ResolvedModel:
+        """The model that draws. Raises ModelError when it cannot be found."""
+        return resolve_model(self._model, "image")
+
+    @cached_property
+    def speech_model(self) -> ResolvedModel:
+        """The model that listens. Raises ModelError when it cannot be found."""
+        return resolve_model(self._speech_model, "speech")
+
     def run(self, audio: AudioSource, options: Options = Options()) -> Drawing:
         """The whole way from a path, file object, "-" (stdin) or AudioClip to pictures.
 
@@ -177,7 +188,8 @@ class Pipeline:
     def preload(self) -> None:
         """Start loading the image model in the background, if that has not happened yet."""
         if self._backend is None:
-            self._backend = self._loader.submit(self._load_backend)
+            model = self.image_model  # unknown here and now, not in the thread
+            self._backend = self._loader.submit(self._load_backend, model)
 
     def record(self, seconds: float, device: str | None = None) -> AudioClip:
         """What the microphone hears for `seconds`. Raises MachineError when there is none to hear with."""
@@ -192,6 +204,7 @@ class Pipeline:
 
     def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
+        model = self.speech_model  # unknown models are refused before hours of sound are read
         with self._cancellable():
             if isinstance(audio, AudioClip):
                 clip = audio
@@ -199,10 +212,10 @@ class Pipeline:
                 with self._timed("decode"):
                     clip = self._decode(audio)
             with self._timed("transcribe"):
-                return self._transcribe_clip(clip, options)
+                return self._transcribe_clip(clip, model, options)
 
-    def _transcribe_clip(self, clip: AudioClip, options: Options) -> Transcript:
-        recognizer = self._load_recognizer()
+    def _transcribe_clip(self, clip: AudioClip, model: ResolvedModel, options: Options) -> Transcript:
+        recognizer = self._load_recognizer(model)
         said: list[str] = []
 
         def report(segment: Segment) -> None:
@@ -225,13 +238,15 @@ class Pipeline:
 
     def generate(self, text: str, options: Options = Options()) -> Drawing:
         """Pictures of what `text` describes, spoken style and all ("please draw a red house")."""
+        from audio2img.prompt import fit_prompt
+
         self.preload()
         with self._cancellable():
             prompt = self._make_prompt(text, options)
-            kept, dropped = self._loaded_backend().fit_prompt(prompt.text)
-            if dropped:
-                self._warn(f"the prompt is longer than the model reads; left out: {dropped}")
-            return self._draw_all(replace(prompt, text=kept, dropped=dropped), options)
+            prompt = fit_prompt(prompt, self._loaded_backend().fit_prompt)
+            if prompt.dropped:
+                self._warn(f"the prompt is longer than the model reads; left out: {prompt.dropped}")
+            return self._draw_all(prompt, options)
 
     def draw(self, request: ImageRequest) -> Drawing:
         """Exactly the picture of `request`, with no clean-up of its words."""
@@ -303,14 +318,12 @@ class Pipeline:
         with self._timed("draw"):
             return backend.generate(request, progress=report, cancelled=self._cancelled.is_set)
 
-    def _load_backend(self) -> ImageBackend:
+    def _load_backend(self, model: ResolvedModel) -> ImageBackend:
         from audio2img.coreml.pipeline import CoreMLBackend
 
         started = time.perf_counter()
-        backend = CoreMLBackend.load(self.image_model.path, name=self.image_model.name)
-        self._tell(
-            Event("load", 1.0, f"{self.image_model.name} ready in {time.perf_counter() - started:.1f} s")
-        )
+        backend = CoreMLBackend.load(model.path, name=model.name)
+        self._tell(Event("load", 1.0, f"{model.name} ready in {time.perf_counter() - started:.1f} s"))
         return backend
 
     def _loaded_backend(self) -> ImageBackend:
@@ -321,16 +334,16 @@ class Pipeline:
                 self._check_cancelled()
         return self._backend.result()
 
-    def _load_recognizer(self) -> WhisperRecognizer:
+    def _load_recognizer(self, model: ResolvedModel) -> WhisperRecognizer:
         if self._recognizer is None:
             from audio2img.recognition.whisper import WhisperRecognizer
 
             self._recognizer = WhisperRecognizer(
-                self.speech_model.path,
-                name=self.speech_model.name,
+                model.path,
+                name=model.name,
                 threads=self._threads,
                 vad_model_path=self._vad_model,
-                min_probability=self.speech_model.min_probability,
+                min_probability=model.min_probability,
             )
             self._recognizer.load()
         return self._recognizer

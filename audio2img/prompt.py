@@ -7,7 +7,6 @@ a function.
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,13 +14,9 @@ from pathlib import Path
 from string import Formatter
 
 from audio2img.annotations import strip_annotations
+from audio2img.config import read_toml
 from audio2img.errors import NothingToDrawError, UsageError
 from audio2img.types import Prompt
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 STYLE_KEYS = ("description", "template", "negative")
 PLACEHOLDER = "prompt"
@@ -232,10 +227,7 @@ def _read_styles(folder: Path) -> Iterator[Style]:
 
 def _read_style(file: Path) -> Style:
     remedy = f"mend or remove it; its keys can be: {', '.join(STYLE_KEYS)}"
-    try:
-        content = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"the style file {file} cannot be read: {error}", remedy) from None
+    content = read_toml(file)
     if unknown := [key for key in content if key not in STYLE_KEYS]:
         raise UsageError(f"the style file {file} has an unknown key {unknown[0]!r}", remedy)
     for key, value in content.items():

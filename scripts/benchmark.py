@@ -174,7 +174,8 @@ def main(names: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
             times = f"{result.ours_s:.3f}", f"{result.baseline_s:.3f}", f"{result.ratio:.2f}"
             click.echo(row.format(result.name, *times, span, aim, result.against))
     if json_file is not None:
-        machine = {"platform": platform.platform(), "python": platform.python_version(), "numpy": np.__version__}
+        versions = {"python": platform.python_version(), "numpy": np.__version__}
+        machine = {"platform": platform.platform(), **versions}
         table = {"machine": machine, "results": [asdict(result) for result in results]}
         json_file.write_text(json.dumps(table, indent=2) + "\n")
 

@@ -200,8 +200,8 @@ def test_a_style_of_ones_own_wins(tmp_path):
         ('template = "{prompt} {x}"\n', ["{x}"]),
         ('negative = "x"\n', ["no template"]),
         ("template = 5\n", ["template", "not a text"]),
-        ("template = \n", ["cannot be read"]),
-        (b"\xff\xfe\x00", ["cannot be read"]),
+        ("template = \n", ["not valid TOML"]),
+        (b"\xff\xfe\x00", ["not valid TOML"]),
     ],
 )
 def test_a_style_file_with_a_fault_is_named(tmp_path, content, words):

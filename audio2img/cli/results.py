@@ -60,7 +60,7 @@ def transcript_table(transcript: Transcript) -> dict[str, Any]:
                 "start_s": round(segment.start_s, 3),
                 "end_s": round(segment.end_s, 3),
                 "text": segment.text,
-                "probability": segment.probability,
+                "probability": None if segment.probability is None else round(segment.probability, 4),
             }
             for segment in transcript.segments
         ],

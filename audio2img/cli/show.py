@@ -44,5 +44,10 @@ def command(picture: Path, as_json: bool, **given: Any) -> None:
     }
     for label, value in rows.items():
         if value:
-            click.echo(f"{label + ':':<14}{value}")
+            click.echo(f"{label + ':':<14}{_printable(value)}")
     click.echo(f"{'again:':<14}audio2img run --from {picture}")
+
+
+def _printable(text: str) -> str:
+    """`text` without control characters: a picture from elsewhere must not steer the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
