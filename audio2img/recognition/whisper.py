@@ -25,6 +25,7 @@ SHORTEST_CLIP_S = 0.1  # whisper.cpp returns nothing for less
 SHORTEST_INPUT = SAMPLE_RATE_HZ  # shorter windows are filled up with zeros to one second
 LONGEST_WINDOW_S = 300.0  # bounds memory; a model of full context moves through this by itself
 FULL_CONTEXT_S = 30.0
+LONG_GAP_S = 10.0  # one window of 30 s costs as much as another, however little is said in it
 DETECTION_S = 30.0  # how much of the first speech tells its language
 MIN_PROBABILITY = 0.3  # Whisper is surer than this of words that were said
 SURE_PROBABILITY = 0.8  # from here on even "thank you" was said, and not invented
@@ -232,7 +233,7 @@ def _plan(samples: NDArray[np.float32], info: GgmlInfo) -> list[Window]:
     Such a model is a small one that has learned single sentences: it gets them one by one.
     """
     if info.window_s >= FULL_CONTEXT_S:
-        return plan_windows(samples, LONGEST_WINDOW_S)
+        return plan_windows(samples, LONGEST_WINDOW_S, gap_s=LONG_GAP_S)
     return plan_windows(samples, info.window_s, split_at_pauses=True)
 
 

@@ -18,7 +18,7 @@ from audio2img.types import SAMPLE_RATE_HZ
 SILENCE_DBFS = -60.0  # quieter than this in every frame is no speech, but a room
 FRAME_S = 0.1
 FRAME = int(FRAME_S * SAMPLE_RATE_HZ)
-GAP_S = 2.0  # silence this long divides a recording, shorter belongs to the speech around it
+GAP_S = 2.0  # silence longer than this is left out, shorter belongs to the speech around it
 MARGIN_S = 0.3  # kept on either side: the first and last sounds of a word are soft
 EARLIEST_CUT = 0.5  # a piece is cut somewhere in the last part of the longest allowed one
 CUT_FRAMES = 3  # a cut is put into the quietest stretch this long, not into one quiet frame
@@ -43,17 +43,18 @@ class Window:
 
 
 def plan_windows(
-    samples: NDArray[np.float32], longest_s: float, *, split_at_pauses: bool = False
+    samples: NDArray[np.float32], longest_s: float, *, gap_s: float = GAP_S, split_at_pauses: bool = False
 ) -> list[Window]:
     """The stretches of samples: (n,) float32 at 16 kHz that are louder than silence, in order.
 
     None is longer than `longest_s` seconds, none overlaps another; no window means silence.
+    gap_s: how long a silence inside a window may be.
     split_at_pauses: cut also in the middle of every pause, which loses nothing.
     """
     energy = _frame_energy(samples)
     longest = int(longest_s / FRAME_S)
     windows: list[Window] = []
-    for start, stop in _loud_stretches(energy):
+    for start, stop in _loud_stretches(energy, gap_s):
         pauses = _pauses(energy[start:stop]) if split_at_pauses else []
         edges = [start, *(start + pause for pause in pauses), stop]
         for first, last in pairwise(edges):
@@ -73,12 +74,12 @@ def _frame_energy(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     return energy
 
 
-def _loud_stretches(energy: NDArray[np.float64]) -> list[tuple[int, int]]:
+def _loud_stretches(energy: NDArray[np.float64], gap_s: float) -> list[tuple[int, int]]:
     """Frames [start, stop) of each stretch that holds sound, its margins included."""
     loud = np.flatnonzero(energy > 10.0 ** (SILENCE_DBFS / 10.0))
     if loud.size == 0:
         return []
-    breaks = np.flatnonzero(np.diff(loud) > GAP_S / FRAME_S)
+    breaks = np.flatnonzero(np.diff(loud) > gap_s / FRAME_S)
     firsts = loud[np.concatenate(([0], breaks + 1))]
     lasts = loud[np.concatenate((breaks, [loud.size - 1]))]
     margin = math.ceil(MARGIN_S / FRAME_S)

@@ -205,6 +205,25 @@ def test_standard_input(m4a):
     assert (done.stdout.strip(), done.stderr) == (b"standard input 3", b"")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX terminals")
+def test_a_terminal_as_standard_input_is_no_recording():
+    import pty
+
+    terminal, end = pty.openpty()
+    code = """
+from audio2img.audio import decode_audio
+from audio2img.errors import InputError
+try:
+    decode_audio("-")
+except InputError as error:
+    print(error.message)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stdin=end, capture_output=True, check=False)
+    os.close(terminal)
+    os.close(end)
+    assert b"is a terminal" in done.stdout
+
+
 def test_progress_rises_to_the_end(tmp_path, encode, tone):
     encode(tmp_path / "long.wav", tone(1000, 0.5, 16000, 20.0)[None], 16000, "pcm_s16le")
     seen: list[float | None] = []

@@ -38,6 +38,8 @@ def test_a_short_word_in_a_long_silence_is_one_window_with_its_margins():
 def test_short_pauses_stay_and_long_silences_go():
     samples = sound((2, 0.1), (1.5, 0), (2, 0.1), (60, 0), (3, 0.1))
     assert seconds(plan_windows(samples, 30)) == [(0.0, 5.8), (65.2, 68.5)]
+    assert len(plan_windows(samples, 30, gap_s=1.0)) == 3
+    assert seconds(plan_windows(samples, 100, gap_s=70.0)) == [(0.0, 68.5)]
 
 
 def test_a_recording_without_pause_is_cut_to_length():
