@@ -68,15 +68,22 @@ def strip_annotations(text: str, *, typed: bool = False) -> str:
     >>> strip_annotations("a red house [wind blowing], (music) ♪ under a yellow *sighs* moon")
     'a red house, under a yellow moon'
     """
-    for pattern in (_SPECIAL_TOKEN, _STARRED, _SUNG, _SPEAKER):
-        text = pattern.sub(" ", text)
     before = None
-    while text != before:
+    while text != before:  # what goes can bring together what should go, too; every pass is shorter
         before = text
-        text = _PARENTHESIZED.sub(_unless_meant if typed else " ", _BRACKETED.sub(" ", text))
-    text = _UNCLOSED.sub(" ", text)
-    if not typed:
-        text = _UNCLOSED_PARENTHESIS.sub(" ", text)
+        text = _strip_once(text, typed)
+    return text
+
+
+def _strip_once(text: str, typed: bool) -> str:
+    for pattern in (_SPECIAL_TOKEN, _STARRED, _SUNG, _SPEAKER, _BRACKETED):
+        text = pattern.sub(" ", text)
+    text = _PARENTHESIZED.sub(_unless_meant if typed else " ", text)
+    # Brackets around brackets are left for the next pass; only then is one that is left unclosed.
+    if not _BRACKETED.search(text) and (typed or not _PARENTHESIZED.search(text)):
+        text = _UNCLOSED.sub(" ", text)
+        if not typed:
+            text = _UNCLOSED_PARENTHESIS.sub(" ", text)
     text = _ORPHANED_POINTS.sub("", _SPACE.sub(" ", text))
     return _SPACE_BEFORE_POINT.sub(r"\1", text).strip()
 
