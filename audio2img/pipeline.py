@@ -243,10 +243,14 @@ class Pipeline:
         self.preload()
         with self._cancellable():
             prompt = self._make_prompt(text, options)
-            prompt = fit_prompt(prompt, self._loaded_backend().fit_prompt)
+            fit = self._loaded_backend().fit_prompt
+            prompt = fit_prompt(prompt, fit)
             if prompt.dropped:
                 self._warn(f"the prompt is longer than the model reads; left out: {prompt.dropped}")
-            return self._draw_all(prompt, options)
+            negative, dropped = fit(prompt.negative)
+            if dropped:
+                self._warn(f"the negative prompt is longer than the model reads; left out: {dropped}")
+            return self._draw_all(replace(prompt, negative=negative), options)
 
     def draw(self, request: ImageRequest) -> Drawing:
         """Exactly the picture of `request`, with no clean-up of its words."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -24,16 +25,21 @@ LABELS = {
 }
 
 
-class Display:
-    """Shows a Pipeline's events: with rich on a terminal, warnings only elsewhere, nothing when quiet."""
+class Display(logging.Handler):
+    """Shows a Pipeline's events: with rich on a terminal, warnings only elsewhere, nothing when quiet.
+
+    While it is open it also takes what the package logs as a warning, such as damage in a file.
+    """
 
     def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+        super().__init__(logging.WARNING)
         self._quiet = quiet
         self._verbose = verbose
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Display:
+        logging.getLogger("audio2img").addHandler(self)
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -47,6 +53,7 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        logging.getLogger("audio2img").removeHandler(self)
         if self._progress is not None:
             self._progress.stop()
 
@@ -63,6 +70,9 @@ class Display:
                 label = f"{label}: {event.text[-60:]}"
             total = None if event.done is None else 1.0
             self._progress.update(self._task, description=label, total=total, completed=event.done or 0.0)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(record.getMessage())
 
     def say(self, text: str) -> None:
         """A line that stays, on stderr."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -63,9 +65,32 @@ def twenty_milliseconds(folder: Path, demo: Path) -> Path:
     return write_wav(folder / "short.wav", tone)
 
 
-def headless_flac(folder: Path, demo: Path) -> Path:
-    path = folder / "cut.flac"
-    path.write_bytes(demo.read_bytes()[4000:])
+def encoded(demo: Path, path: Path, codec: str) -> Path:
+    """The demo sentence in another format."""
+    with av.open(str(demo)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream(codec, rate=16000)
+        for frame in source.decode(audio=0):
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    return path
+
+
+def cut_in_half(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def half_an_m4a(folder: Path, demo: Path) -> Path:
+    return cut_in_half(encoded(demo, folder / "cut.m4a", "aac"))
+
+
+def silent_film(folder: Path, demo: Path) -> Path:
+    path = folder / "film.mp4"
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("mpeg4", rate=10, width=64, height=64, pix_fmt="yuv420p")
+        for _ in range(10):
+            target.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        target.mux(stream.encode(None))
     return path
 
 
@@ -77,7 +102,8 @@ def headless_flac(folder: Path, demo: Path) -> Path:
         (empty_file, 6, "empty.wav"),
         (text_file, 6, "text.wav"),
         (not_numbers, 6, "nan.wav"),
-        (headless_flac, 6, "cut.flac"),
+        (half_an_m4a, 6, "cut.m4a"),
+        (silent_film, 6, "film.mp4"),
         (silent_hour, 3, "silen"),
         (twenty_milliseconds, 3, "short"),
     ],
@@ -93,6 +119,30 @@ def test_sound_that_cannot_be_drawn(
 ) -> None:
     source = make(tmp_path, demo_audio)
     assert_fails(audio2img("run", source, "-o", tmp_path / "out"), exit_code, words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_of_a_cut_mp3_is_drawn_and_the_damage_said(
+    audio2img: Command, demo_audio: Path, tmp_path: Path
+) -> None:
+    source = encoded(demo_audio, tmp_path / "cut.mp3", "mp3")
+    source.write_bytes(source.read_bytes()[: int(source.stat().st_size * 0.7)])
+    done = audio2img("run", source, "-o", tmp_path / "out.png", "--steps", 1)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out.png'}\n")
+    assert "cut.mp3" in done.stderr
+
+
+def limit_file_size() -> None:
+    """In the child: no file may grow beyond 4 kB, as if the disk were full."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX resource limits, not Windows")
+def test_a_full_disk_leaves_nothing_behind(audio2img: Command, assert_fails: Check, tmp_path: Path) -> None:
+    done = audio2img("generate", "a cat", "--steps", 1, "-o", tmp_path / "out", preexec_fn=limit_file_size)
+    assert_fails(done, 5, "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -173,7 +223,7 @@ def test_a_damaged_image_model_is_refused_by_name(
 
 def test_an_output_folder_that_cannot_be(audio2img: Command, assert_fails: Check, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert_fails(audio2img("generate", "a cat", "--steps", 1, "-o", tmp_path / "file" / "out"), 5, "file")
+    assert_fails(audio2img("generate", "a cat", "--steps", 1, "-o", tmp_path / "file" / "out"), 2, "file")
 
 
 def test_a_broken_settings_file_is_named(audio2img: Command, assert_fails: Check, private_home: Path) -> None:
