@@ -51,7 +51,8 @@ def build_graph(package: Package) -> Graph:
         if name not in builder.shapes:
             raise builder.damaged(f"its output {name!r} is never computed")
     names = tuple(value.name for value in function.inputs)
-    return Graph(tuple(builder.nodes), builder.shapes, builder.take_constants(), names, function.outputs)
+    constants = builder.take_constants(function.outputs)
+    return Graph(tuple(builder.nodes), builder.shapes, constants, names, function.outputs)
 
 
 def _check_operations(package: Package, function: Function) -> None:
@@ -161,9 +162,10 @@ class _GraphBuilder:
         for output, result in zip(operation.outputs, results, strict=True):
             self._stored[output.name] = result
 
-    def take_constants(self) -> dict[str, Array | str]:
-        """The constants that nodes use, in the types that kernels compute with."""
+    def take_constants(self, outputs: Iterable[str]) -> dict[str, Array | str]:
+        """The constants that nodes use or that are outputs, in the types that kernels compute with."""
         used = {name for node in self.nodes for names in node.inputs.values() for name in names}
+        used.update(outputs)
         return {name: to_compute_type(value) for name, value in self._stored.items() if name in used}
 
 
@@ -176,9 +178,9 @@ def to_compute_type(value: Array | str) -> Array | str:
     if isinstance(value, str) or value.dtype == np.bool_:
         return value
     if value.dtype.kind == "f":
-        return np.ascontiguousarray(value, dtype=np.float32)
+        return np.asarray(value, dtype=np.float32, order="C")
     wide = value.dtype.itemsize > 4 or value.dtype == np.uint32
-    return np.ascontiguousarray(value, dtype=np.int64 if wide else np.int32)
+    return np.asarray(value, dtype=np.int64 if wide else np.int32, order="C")
 
 
 def last_uses(nodes: Iterable[tuple[str, ...]]) -> dict[str, int]:

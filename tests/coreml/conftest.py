@@ -159,7 +159,7 @@ Arrays = Mapping[str, tuple[tuple[int, ...], str]]
 
 
 def write_package(path: Path, inputs: Arrays, operations: Sequence[Op], outputs: Arrays) -> Path:
-    """A package at `path` with `operations` as its function "main". inputs, outputs: name -> (shape, type)."""
+    """A package at `path` with `operations` as its "main"; inputs, outputs: name -> (shape, type)."""
 
     def feature(field_number: int, name: str, shape: tuple[int, ...], dtype: str) -> bytes:
         sizes = bytes_field(1, b"".join(varint(size) for size in shape)) if shape else b""

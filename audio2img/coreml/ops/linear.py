@@ -107,8 +107,8 @@ def build_einsum(site: Site) -> Step:
     def einsum(x: Array, y: Array) -> Array:
         x = x.transpose(left_axes).reshape(size(stacked), size(left_only), size(summed))
         y = y.transpose(right_axes).reshape(size(stacked), size(summed), size(right_only))
-        products: Array = np.matmul(x, y).reshape(product_shape)
-        return products.transpose(result_axes)
+        products: Array = np.matmul(x, y)
+        return np.transpose(products.reshape(product_shape), result_axes)
 
     return Step(einsum, names)
 
