@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from audio2img.coreml.graph import Graph, build_graph, last_uses, to_compute_typ
 from audio2img.coreml.mlpackage import Description, Package
 from audio2img.coreml.ops import OPERATIONS, Array, Node, Scratch, Site
 from audio2img.errors import Audio2ImgError, ModelError
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Observer = Callable[[Node, Sequence[Array], Sequence[Array]], None]
 """Called after each operation with its node, the values its kernel was given, and its results."""
@@ -54,8 +59,9 @@ class ReferenceModel:
         self._check_description(graph)
         self._lock = threading.Lock()
         try:
-            self._plan(graph)
-            self._rehearse(graph)
+            with _one_thread():
+                self._plan(graph)
+                self._rehearse(graph)
         except Audio2ImgError as error:
             raise type(error)(f"{self.path}: {error.message}", error.remedy) from error
         except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
@@ -67,7 +73,7 @@ class ReferenceModel:
         Raises ModelError if a name, shape or type is not what the model takes.
         """
         arrays = self._check_inputs(inputs)
-        with self._lock:
+        with self._lock, _one_thread():
             results = self._run(arrays, observe)
         return {
             spec.name: result.astype(spec.dtype, copy=False)
@@ -190,3 +196,20 @@ def as_results(result: Any) -> Sequence[Array]:
     if isinstance(result, (list, tuple)):
         return result
     return (np.asarray(result),)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Holds the matrix library to one thread.
+
+    The matrices here are small: a second thread gains little on an idle machine, and on one that
+    has anything else to do its busy waiting makes everything ten times slower.
+    """
+    limit: AbstractContextManager[object] = _matrix_libraries().limit(limits=1, user_api="blas")
+    return limit
+
+
+@cache
+def _matrix_libraries() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
