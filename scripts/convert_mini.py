@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Convert the mini Stable Diffusion from a diffusers folder to Core ML packages in Apple's layout.
 
-    python scripts/convert_mini.py [--source models/mini/diffusers] [--dest models/mini/coreml] [--bits 6]
+    python scripts/convert_mini.py [--source models/mini/diffusers] [--dest models/mini/coreml] [--bits 8]
 
 Needs the `convert` extra (torch, diffusers, transformers, coremltools); runs on Linux and macOS.
 The inputs and outputs are those of apple/ml-stable-diffusion: text_encoder, unet, vae_decoder and
@@ -34,9 +34,9 @@ MODEL_NAME = "audio2img-mini"
 PACKAGE_NAME = "Stable_Diffusion_version_audio2img_mini_{part}.mlpackage"
 TEXT_LENGTH = 77
 GUIDED_BATCH = 2  # classifier-free guidance: the unconditional and the conditional half together
+SMALL_TENSOR_ELEMENTS, SMALL_TENSOR_BITS = 16_384, 8
 MIN_PALETTIZED_ELEMENTS = 2048  # below this a palette costs more than it saves
-DEFAULT_STEPS = 20
-DEFAULT_GUIDANCE_SCALE = 7.5
+RECOMMENDED = {"num_inference_steps": 20, "guidance_scale": 7.5}  # where recommended.json says nothing else
 # Names derived from the content keep two runs byte for byte alike; coremltools draws random ones.
 ITEM_NAMESPACE = uuid.UUID("6f1d3c52-4c1c-5d0e-9b53-0b1f7c3f6a90")
 
@@ -180,18 +180,28 @@ def convert_part(source: Path, part: str, bits: int, dest: Path) -> None:
 def palettize(model: Any, bits: int) -> Any:
     """The model with every large weight as a palette of 2**bits values, found by k-means.
 
+    Small tensors keep at least 8 bits: first and last layers, shortcuts and projections are small,
+    and of the error that 6 bits make in the UNet's answer they make three quarters.
     The exact one-dimensional k-means for all: coremltools gives tensors below 10,000 elements to
     scikit-learn, whose result is a little worse and depends on the number of threads.
     """
     from coremltools.models.neural_network import quantization_utils
-    from coremltools.optimize import coreml
     from coremltools.optimize.coreml import _quantization_passes as passes
 
     def exact_kmeans(bits: int, weight: Any, **_options: Any) -> Any:
         return quantization_utils._get_kmeans_lookup_table_and_weight(bits, weight, force_kmeans1d=True)
 
     passes._get_kmeans_lookup_table_and_weight = exact_kmeans
-    config = coreml.OpPalettizerConfig(mode="kmeans", nbits=bits, weight_threshold=MIN_PALETTIZED_ELEMENTS)
+    if bits < SMALL_TENSOR_BITS:
+        model = palettize_above(model, bits, SMALL_TENSOR_ELEMENTS)
+    return palettize_above(model, max(bits, SMALL_TENSOR_BITS), MIN_PALETTIZED_ELEMENTS)
+
+
+def palettize_above(model: Any, bits: int, n_elements: int) -> Any:
+    """The model with every weight of more than `n_elements` elements as a palette, if it is not yet one."""
+    from coremltools.optimize import coreml
+
+    config = coreml.OpPalettizerConfig(mode="kmeans", nbits=bits, weight_threshold=n_elements)
     return coreml.palettize_weights(model, coreml.OptimizationConfig(global_config=config))
 
 
@@ -223,6 +233,9 @@ def sidecar(source: Path) -> dict[str, Any]:
         result: dict[str, Any] = json.loads((source / name).read_text(encoding="utf-8"))
         return result
 
+    recommended = dict(RECOMMENDED)
+    if (source / "recommended.json").is_file():
+        recommended.update(read("recommended.json"))
     scheduler = read("scheduler/scheduler_config.json")
     tokenizer = read("tokenizer/tokenizer_config.json")
     pad_token = tokenizer.get("pad_token", "<|endoftext|>")
@@ -244,8 +257,8 @@ def sidecar(source: Path) -> dict[str, Any]:
         "pad_token": pad_token,
         "scheduler": {key: scheduler[key] for key in kept if key in scheduler},
         "defaults": {
-            "steps": DEFAULT_STEPS,
-            "guidance_scale": DEFAULT_GUIDANCE_SCALE,
+            "steps": recommended["num_inference_steps"],
+            "guidance_scale": recommended["guidance_scale"],
             "scheduler": "dpmpp-2m",
         },
     }
@@ -293,7 +306,7 @@ def main() -> None:
     )
     parser.add_argument("--source", type=Path, default=REPOSITORY / "models" / "mini" / "diffusers")
     parser.add_argument("--dest", type=Path, default=REPOSITORY / "models" / "mini" / "coreml")
-    parser.add_argument("--bits", type=int, choices=(6, 8, 16), default=6, help="16: float16, no palettes")
+    parser.add_argument("--bits", type=int, choices=(6, 8, 16), default=8, help="16: float16, no palettes")
     parser.add_argument("--part", choices=PARTS, help="convert this part alone, to --package")
     parser.add_argument("--package", type=Path)
     options = parser.parse_args()
