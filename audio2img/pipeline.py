@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
 
 from audio2img.errors import CancelledError, ModelError, UsageError
 from audio2img.store.catalog import ResolvedModel, resolve_model
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["record", "decode", "load", "transcribe", "prompt", "draw", "save"]
 BackendChoice = Literal["auto", "coreml"]
+Result = TypeVar("Result")
 AudioSource = AudioClip | str | Path | BinaryIO
 
 BACKENDS: tuple[BackendChoice, ...] = ("auto", "coreml")
@@ -137,7 +138,6 @@ class Pipeline:
         self._vad_model = _existing_vad_model(vad_model)
         self._threads = threads
         self._on_event = on_event
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="image-model")
         self._backend: Future[ImageBackend] | None = None
         self._recognizer: WhisperRecognizer | None = None
         self._cancelled = threading.Event()
@@ -153,12 +153,11 @@ class Pipeline:
 
     def close(self) -> None:
         """Free both models. The pipeline cannot be used afterwards; closing twice is no error."""
-        if self._backend is not None and not self._backend.cancel() and self._backend.exception() is None:
-            self._backend.result().close()
+        if self._backend is not None:
+            self._backend.add_done_callback(_close_backend)  # now, or as soon as it has loaded
         if self._recognizer is not None:
             self._recognizer.close()
         self._backend = self._recognizer = None
-        self._loader.shutdown()
 
     def cancel(self) -> None:
         """Stop the call that is running (or else the next one): it raises CancelledError at its next step."""
@@ -189,7 +188,7 @@ class Pipeline:
         """Start loading the image model in the background, if that has not happened yet."""
         if self._backend is None:
             model = self.image_model  # unknown here and now, not in the thread
-            self._backend = self._loader.submit(self._load_backend, model)
+            self._backend = in_background(lambda: self._load_backend(model))
 
     def record(self, seconds: float, device: str | None = None) -> AudioClip:
         """What the microphone hears for `seconds`. Raises MachineError when there is none to hear with."""
@@ -384,6 +383,25 @@ class Pipeline:
 
     def _warn(self, text: str) -> None:
         self._tell(Event("prompt", None, text, warning=True))
+
+
+def in_background(work: Callable[[], Result]) -> Future[Result]:
+    """What `work` will return. It runs in a thread that does not keep the program from ending."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="audio2img", daemon=True).start()
+    return future
+
+
+def _close_backend(loaded: Future[ImageBackend]) -> None:
+    if loaded.exception() is None:
+        loaded.result().close()
 
 
 def _existing_vad_model(path: str | Path | None) -> Path | None:

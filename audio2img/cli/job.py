@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import TypeVar
 
 from audio2img.errors import CancelledError
-from audio2img.pipeline import Pipeline
-
-Result = TypeVar("Result")
+from audio2img.pipeline import Pipeline, Result, in_background
 
 GRACE_S = 10.0  # how long native code may take to notice that it should stop
 
@@ -22,15 +18,7 @@ def run_job(pipeline: Pipeline, job: Callable[[], Result]) -> Result:
     An exception thrown into whisper.cpp from a signal handler would abort the process; so the
     signal only reaches this thread, which asks the pipeline to stop and waits until it has.
     """
-    future: Future[Result] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(job())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="job", daemon=True).start()
+    future = in_background(job)
     try:
         while not wait([future], timeout=0.2).done:
             pass
