@@ -25,7 +25,14 @@ from torch.utils.data import DataLoader
 
 from scripts.mini.ggml_writer import Format, write_ggml
 from scripts.mini.mel_filters import mel_filterbank
-from scripts.mini.speech_batches import IGNORED, Batch, ClipStore, SpeechBatches
+from scripts.mini.speech_batches import (
+    IGNORED,
+    PART_WEIGHTS,
+    REFINING_WEIGHTS,
+    Batch,
+    ClipStore,
+    SpeechBatches,
+)
 from scripts.mini.speech_corpus import build_corpus, training_recipes
 from scripts.mini.synthesizers import missing_programs
 from scripts.mini.whisper_model import MiniWhisper, Vocabulary, default_sizes
@@ -35,6 +42,8 @@ LOG_EVERY_S = 30.0
 CHECKPOINT_EVERY_S = 240.0
 GRADIENT_CLIP = 1.0
 EMA_DECAY = 0.998
+# Harder augmentation wants a longer training: at 1.0, an hour of one core is not enough.
+FIRST_AUGMENTATION, FULL_AUGMENTATION = 0.15, 0.6
 
 
 @dataclass(frozen=True)
@@ -49,26 +58,28 @@ class Plan:
     n_audio_layers: int
     n_text_layers: int
     seed: int
+    refines: bool = False  # starts from trained weights
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """How far the run is, 0 to 1."""
         return step / self.steps if self.steps else elapsed_s / 60 / (self.minutes or 60.0)
 
     def rate(self, step: int, progress: float) -> float:
-        """The learning rate: warm-up, a plateau, a cosine over the last half."""
+        """The learning rate: warm-up, a plateau, a cosine over the last half, or all of a refinement."""
         warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-        fall = max(0.0, (progress - 0.5) / 0.5)
+        fall = progress if self.refines else max(0.0, (progress - 0.5) / 0.5)
         return self.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
 
-    @staticmethod
-    def augmentation_level(progress: float) -> float:
+    def augmentation_level(self, progress: float) -> float:
         """Clean speech first: without it the alignment is not found."""
-        return 0.15 + 0.85 * min(1.0, max(0.0, (progress - 0.08) / 0.20))
+        if self.refines:
+            return FULL_AUGMENTATION
+        ramp = min(1.0, max(0.0, (progress - 0.08) / 0.20))
+        return FIRST_AUGMENTATION + (FULL_AUGMENTATION - FIRST_AUGMENTATION) * ramp
 
-    @staticmethod
-    def phoneme_weight(progress: float) -> float:
+    def phoneme_weight(self, progress: float) -> float:
         """The phoneme loss leads at first."""
-        return 1.0 if progress < 0.5 else 0.3
+        return 0.3 if self.refines or progress >= 0.5 else 1.0
 
 
 class Trainer:
@@ -141,6 +152,12 @@ class Trainer:
         self.optimizer.load_state_dict(content["optimizer"])
         self.n_steps, self.elapsed_s = content["n_steps"], content["elapsed_s"]
 
+    def start_from(self, path: Path) -> None:
+        """Take the averaged weights of another run's checkpoint and nothing else."""
+        content = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(content["average"])
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+
     def export(self, path: Path, fmt: Format) -> None:
         """Write the averaged weights as a ggml file."""
         sizes = self.model.sizes
@@ -193,7 +210,7 @@ def train(
     logged_at = saved_at = trainer.elapsed_s
     trainer.model.train()
     while trainer.progress < 1:
-        level.fill_(Plan.augmentation_level(trainer.progress))
+        level.fill_(trainer.plan.augmentation_level(trainer.progress))
         losses = trainer.step(next(batches))
         now = time.monotonic()
         trainer.elapsed_s, clock = trainer.elapsed_s + now - clock, now
@@ -232,6 +249,9 @@ def train(
 @click.option("--jobs", type=int, default=os.cpu_count(), help="Processes that speak the corpus.")
 @click.option("--workers", type=int, default=1, help="Processes that prepare batches; 0: none of their own.")
 @click.option("--threads", type=int, default=None, help="Threads of the training itself.")
+@click.option(
+    "--refine", type=click.Path(path_type=Path), help="A checkpoint whose weights to train further."
+)
 @click.option("--fresh", is_flag=True, help="Do not go on from the checkpoint in the work folder.")
 def main(
     work_dir: Path,
@@ -249,6 +269,7 @@ def main(
     jobs: int,
     workers: int,
     threads: int | None,
+    refine: Path | None,
     fresh: bool,
 ) -> None:
     """Train the embedded mini Whisper and write it as a ggml file."""
@@ -257,18 +278,29 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     plan = Plan(
-        steps, None if steps else minutes, batch_size, learning_rate, width, audio_layers, text_layers, seed
+        steps=steps,
+        minutes=None if steps else minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        width=width,
+        n_audio_layers=audio_layers,
+        n_text_layers=text_layers,
+        seed=seed,
+        refines=refine is not None,
     )
     corpus = work_dir / "corpus"
     recipes = training_recipes(seed, corpus_size)
     build_corpus(recipes, corpus, jobs, lambda line: click.echo(line, err=True))
-    store = ClipStore(corpus, [recipe.name for recipe in recipes])
+    weights = REFINING_WEIGHTS if refine else PART_WEIGHTS
+    store = ClipStore(corpus, [recipe.name for recipe in recipes], weights)
     click.echo(f"{len(store)} clips, {len(store.phonemes)} phonemes", err=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(plan, len(store.phonemes), device)
     checkpoint = work_dir / "checkpoint.pt"
     if checkpoint.exists() and not fresh:
         trainer.resume(checkpoint)
+    elif refine:
+        trainer.start_from(refine)
     (work_dir / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
     level = torch.zeros(()).share_memory_()  # type: ignore[no-untyped-call]
     stream = SpeechBatches(store, Vocabulary(), batch_size, (seed, trainer.n_steps), level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,15 +23,23 @@ from scripts.mini.whisper_model import END_OF_TEXT, NO_SPEECH, NO_TIMESTAMPS, NO
 MAX_FRAMES = 1024
 MAX_WORDS = 44
 POOL_BATCHES = 8  # clips are sorted by length within so many batches
-P_NO_SPEECH = 0.04
-P_JOIN = 0.05  # two clips said one after the other
+P_NO_SPEECH = 0.05
+P_JOIN = 0.08  # two clips said one after the other
 IGNORED = -100
 
 # How often each part of the corpus is heard, whatever its size
 PART_WEIGHTS = {
-    "espeak": 0.37, "flite": 0.28, "diphone": 0.08, "hts": 0.08,
+    "espeak": 0.34, "flite": 0.25, "diphone": 0.08, "hts": 0.07,
+    "espeak-word": 0.02, "flite-word": 0.02, "festival-word": 0.01,
     "espeak-mixed": 0.06, "flite-mixed": 0.04, "festival-mixed": 0.02,
-    "espeak-unknown": 0.035, "flite-unknown": 0.025, "festival-unknown": 0.01,
+    "espeak-unknown": 0.045, "flite-unknown": 0.035, "festival-unknown": 0.01,
+}  # fmt: skip
+# A refinement leans on what is learned last: what not to write
+REFINING_WEIGHTS = {
+    "espeak": 0.19, "flite": 0.19, "diphone": 0.07, "hts": 0.06,
+    "espeak-word": 0.025, "flite-word": 0.025, "festival-word": 0.01,
+    "espeak-mixed": 0.11, "flite-mixed": 0.10, "festival-mixed": 0.03,
+    "espeak-unknown": 0.08, "flite-unknown": 0.08, "festival-unknown": 0.03,
 }  # fmt: skip
 
 
@@ -57,7 +65,9 @@ class Example:
 class ClipStore:
     """The clips of some shards of a corpus folder, by part ("espeak", "festival-mixed", ...)."""
 
-    def __init__(self, folder: Path, shard_names: Iterable[str]) -> None:
+    def __init__(
+        self, folder: Path, shard_names: Iterable[str], part_weights: Mapping[str, float] = PART_WEIGHTS
+    ) -> None:
         pronunciations: dict[str, list[str]] = json.loads((folder / "phonemes.json").read_text())
         self.phonemes = tuple(sorted({sound for word in pronunciations.values() for sound in word}))
         numbers = {sound: number for number, sound in enumerate(self.phonemes)}
@@ -67,8 +77,8 @@ class ClipStore:
             shard = load_shard(folder / f"{name}.npz")
             part = self._parts.setdefault(name.rpartition("-")[0], [])
             part.extend((shard.clip(number), text) for number, text in enumerate(shard.spoken))
-        self._names = [name for name in PART_WEIGHTS if name in self._parts]
-        weights = np.array([PART_WEIGHTS[name] for name in self._names])
+        self._names = [name for name in part_weights if name in self._parts]
+        weights = np.array([part_weights[name] for name in self._names])
         self._weights = weights / weights.sum()
 
     def __len__(self) -> int:

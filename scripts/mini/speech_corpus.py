@@ -1,8 +1,10 @@
 """Synthetic speech for the mini Whisper: what is said, by whom, and what should be written down.
 
-Three kinds of utterance:
+Five kinds of utterance:
 
     known    sentences, lists and words of the mini world; all of it is written down
+    sentence whole sentences only
+    word     any one word of the world, whichever side of the held-out split it is on
     mixed    such a sentence with unknown words in it; the known words are written down
     unknown  speech from outside the world; nothing is written down
 
@@ -40,7 +42,7 @@ from scripts.mini.synthesizers import (
     training_voices,
 )
 
-Kind = Literal["known", "mixed", "unknown"]
+Kind = Literal["known", "sentence", "word", "mixed", "unknown"]
 
 EVERYDAY_WORDS = Path(__file__).with_name("everyday_words.txt")
 # Pronouncing dictionary of Debian's festlex-cmu, used as a list of English words and names.
@@ -173,6 +175,19 @@ def write_known(rng: random.Random, held_out: bool) -> str:
             return text
 
 
+def write_sentence(rng: random.Random, held_out: bool) -> str:
+    """A sentence of the grammar from the wanted side of the held-out split."""
+    while True:
+        text = mini_world.write_sentence(mini_world.random_scene(rng), rng)
+        if mini_world.is_held_out(text) == held_out:
+            return text
+
+
+def write_word(rng: random.Random, held_out: bool) -> str:
+    """One word. There are too few to hold some out."""
+    return rng.choice(mini_world.spoken_words())
+
+
 def write_unknown(rng: random.Random, held_out: bool) -> str:
     """Speech from outside the world; its small words may be known ones."""
     small_words = ("a", "the", "of", "to", "in", "on", "at", "i", "and", "me", "by", "show", "make", "want")
@@ -204,6 +219,8 @@ def write_mixed(rng: random.Random, held_out: bool) -> str:
 
 _WRITERS: dict[Kind, Callable[[random.Random, bool], str]] = {
     "known": write_known,
+    "sentence": write_sentence,
+    "word": write_word,
     "mixed": write_mixed,
     "unknown": write_unknown,
 }
@@ -271,7 +288,7 @@ def load_shard(path: Path) -> Shard:
 
 
 def training_recipes(seed: int, size: float = 1.0, shard_clips: int = 1_000) -> list[ShardRecipe]:
-    """The shards of the training corpus, about 49,000 clips at size 1, in an order good from the start."""
+    """The shards of the training corpus, about 53,000 clips at size 1, in an order good from the start."""
     hts = (Voice("festival", FESTIVAL_HTS_VOICE),)
     diphone = (Voice("festival", "kal_diphone"),)
     amounts: list[tuple[str, Kind, tuple[Voice, ...], int]] = [
@@ -282,6 +299,9 @@ def training_recipes(seed: int, size: float = 1.0, shard_clips: int = 1_000) -> 
         ("espeak-mixed", "mixed", training_voices("espeak"), 3_000),
         ("flite-mixed", "mixed", training_voices("flite"), 2_000),
         ("festival-mixed", "mixed", (*diphone, *hts), 1_000),
+        ("espeak-word", "word", training_voices("espeak"), 1_000),
+        ("flite-word", "word", training_voices("flite"), 1_000),
+        ("festival-word", "word", (*diphone, *hts), 1_000),
         ("espeak-unknown", "unknown", training_voices("espeak"), 3_000),
         ("flite-unknown", "unknown", training_voices("flite"), 2_000),
         ("festival-unknown", "unknown", (*diphone, *hts), 1_000),
@@ -304,7 +324,7 @@ def evaluation_recipes(n_clips: int, seed: int) -> dict[str, ShardRecipe]:
     sets = {}
     for name, voices in groups.items():
         label = name.replace(" ", "-")
-        sets[name] = ShardRecipe(f"test-{label}", seed, "known", voices, n_clips, True)
+        sets[name] = ShardRecipe(f"test-{label}", seed, "sentence", voices, n_clips, True)
         sets[f"unknown, {name}"] = ShardRecipe(
             f"test-unknown-{label}", seed, "unknown", voices, n_clips, True
         )
