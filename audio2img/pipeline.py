@@ -222,12 +222,16 @@ class Pipeline:
             done = min(1.0, segment.end_s / clip.duration_s) if clip.duration_s else None
             self._tell(Event("transcribe", done, " ".join(said), segment))
 
+        initial_prompt = options.initial_prompt
+        if initial_prompt and model.vocabulary:
+            self._warn(f"{model.name} takes no initial prompt: left out", "transcribe")
+            initial_prompt = ""
         self._tell(Event("transcribe", 0.0))
         transcript = recognizer.transcribe(
             clip,
             language=options.language,
             task=options.task,
-            initial_prompt=options.initial_prompt,
+            initial_prompt=initial_prompt,
             progress=report,
             cancelled=self._cancelled.is_set,
         )
@@ -381,8 +385,8 @@ class Pipeline:
         if self._on_event is not None:
             self._on_event(event)
 
-    def _warn(self, text: str) -> None:
-        self._tell(Event("prompt", None, text, warning=True))
+    def _warn(self, text: str, stage: Stage = "prompt") -> None:
+        self._tell(Event(stage, None, text, warning=True))
 
 
 def in_background(work: Callable[[], Result]) -> Future[Result]:

@@ -51,8 +51,8 @@ def draw_sheet(seed: int) -> Image.Image:
 @click.option("--seed", type=int, default=7)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("models/mini/examples.png"))
 def main(seed: int, output: Path) -> None:
-    """Draw the sheet and save it with a palette of 256 colours."""
-    draw_sheet(seed).quantize(256).save(output, optimize=True)
+    """Draw the sheet and save it."""
+    draw_sheet(seed).save(output, optimize=True)
 
 
 if __name__ == "__main__":

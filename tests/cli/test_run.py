@@ -56,6 +56,14 @@ def test_sound_may_come_from_standard_input(
     assert (done.returncode, done.stdout) == (0, DEMO_TEXT + "\n")
 
 
+def test_an_initial_prompt_does_not_deafen_the_mini_model(
+    audio2img: Callable[..., Any], demo_audio: Path
+) -> None:
+    done = audio2img("transcribe", demo_audio, "--initial-prompt", "castle fish mountain")
+    assert (done.returncode, done.stdout) == (0, DEMO_TEXT + "\n")
+    assert "takes no initial prompt" in done.stderr
+
+
 def test_a_picture_is_drawn_again_from_itself_bit_for_bit(
     audio2img: Callable[..., Any], demo_audio: Path, tmp_path: Path
 ) -> None:
