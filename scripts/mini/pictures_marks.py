@@ -80,17 +80,17 @@ def mark_pictures(judge: Judge, pictures: NDArray[np.uint8], scenes: Sequence[Sc
 
 
 def _share(marks: Sequence[bool]) -> float:
-    return round(sum(marks) / len(marks), 4) if marks else float("nan")
+    return round(sum(marks) / len(marks), 4)
 
 
 def summarize(marks: Sequence[Marks]) -> dict[str, float]:
-    """Shares of right marks, each over the pictures (for colours: things) that it applies to."""
-    return {
-        "n": len(marks),
-        "thing": _share([mark.things for mark in marks]),
-        "colour": _share([colour for mark in marks for colour in mark.colours]),
-        "setting": _share([mark.setting for mark in marks]),
-        "size": _share([mark.size for mark in marks if mark.size is not None]),
-        "relation": _share([mark.relation for mark in marks if mark.relation is not None]),
-        "all_right": _share([mark.all_right for mark in marks]),
+    """Shares of right marks, each over the pictures (for colours: things) that it applies to, if any."""
+    verdicts = {
+        "thing": [mark.things for mark in marks],
+        "colour": [colour for mark in marks for colour in mark.colours],
+        "setting": [mark.setting for mark in marks],
+        "size": [mark.size for mark in marks if mark.size is not None],
+        "relation": [mark.relation for mark in marks if mark.relation is not None],
+        "all_right": [mark.all_right for mark in marks],
     }
+    return {"n": len(marks), **{name: _share(given) for name, given in verdicts.items() if given}}
