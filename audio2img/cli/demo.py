@@ -29,6 +29,7 @@ def command(seed: int, as_json: bool, open_after: bool, **given: Any) -> None:
 
     Uses the embedded models, which know one small world of simple scenes.
     """
+    options = Options(seed=seed)
     sentence = embedded_models_dir() / "demo.flac"
     with (
         Display(given["quiet"], given["verbose"]) as display,
@@ -36,7 +37,7 @@ def command(seed: int, as_json: bool, open_after: bool, **given: Any) -> None:
     ):
 
         def job() -> tuple[Drawing, list[Path]]:
-            drawing = pipeline.run(sentence, Options(seed=seed))
+            drawing = pipeline.run(sentence, options)
             return drawing, drawing.save(output_of(given))
 
         display.say(f"listening to {sentence}")

@@ -20,9 +20,7 @@ from audio2img.errors import MachineError, ModelError
 
 MAX_TENSOR_ELEMENTS = 1 << 28  # 1 GB of float32, more than any tensor of a model below the cap
 MAX_PARAMETERS = 100_000_000
-TOO_LARGE_REMEDY = (
-    "draw it with PyTorch: pip install 'audio2img[diffusers]', then --backend diffusers; or run it on a Mac"
-)
+TOO_LARGE_REMEDY = "run it on a Mac, or draw it with PyTorch: pip install 'audio2img[diffusers]'"
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def _check_operations(package: Package, function: Function) -> None:
     if unknown:
         raise ModelError(
             f"the model {package.path} uses operations that run only in Core ML: {', '.join(unknown)}",
-            "run it on a Mac, or draw with another backend: --backend diffusers",
+            "run it on a Mac",
         )
 
 

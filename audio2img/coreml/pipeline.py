@@ -208,8 +208,7 @@ class CoreMLBackend:
         if not np.isfinite(floats).all():
             raise ModelError(
                 f"the {part} of {self.model} gave values that are no numbers",
-                "the model may be damaged, or overflow float16 on this machine's compute units: "
-                "check it with audio2img models verify, or get it again",
+                "the model may be damaged, or overflow float16 on this machine's compute units: get it again",
             )
         return floats
 

@@ -48,7 +48,7 @@ def load_part(path: Path, compute_units: str | None = None) -> Model:
     if path.suffix != ".mlpackage":
         raise MachineError(
             f"the compiled model {path} runs on a Mac only",
-            "get the model as packages (.mlpackage), or use another backend: --backend diffusers",
+            "get the model as packages (.mlpackage)",
         )
     from audio2img.coreml.reference import ReferenceModel
 

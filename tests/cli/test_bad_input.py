@@ -187,6 +187,7 @@ def test_a_damaged_speech_model_is_refused_not_crashed_on(
         (["generate", "a cat", "--size", "640x480"], 2, "128x128"),
         (["generate", "a cat", "--seed", "-1"], 2, "seed"),
         (["generate", "a cat", "--count", "0"], 2, "one or more"),
+        (["demo", "--seed", "-1"], 2, "seed"),
         (["generate", "a cat", "--style", "nonesuch"], 2, "watercolor"),
         (["generate", "a cat", "--backend", "nonesuch"], 2, "coreml"),
         (["generate", "please draw"], 3, ""),
