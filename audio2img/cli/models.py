@@ -8,12 +8,19 @@ from typing import Any
 
 import click
 
+from audio2img.cli import LazyGroup
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.store.catalog import DEFAULTS, ModelRow, find_row, load_catalog
 
 
-@click.group("models")
+LAZY = {
+    "convert": ("models_convert", "A diffusers model to Core ML packages."),
+    "compress": ("models_compress", "Smaller weights: palettized or quantized, with a report."),
+}
+
+
+@click.group("models", cls=LazyGroup, lazy=LAZY)
 def command() -> None:
     """The models there are."""
 

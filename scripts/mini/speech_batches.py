@@ -23,8 +23,8 @@ from scripts.mini.whisper_model import END_OF_TEXT, NO_SPEECH, NO_TIMESTAMPS, NO
 MAX_FRAMES = 1024
 MAX_WORDS = 44
 POOL_BATCHES = 8  # clips are sorted by length within so many batches
-P_NO_SPEECH = 0.05
-P_JOIN = 0.08  # two clips said one after the other
+P_NO_SPEECH = 0.06
+P_JOIN = 0.12  # two clips said one after the other
 IGNORED = -100
 
 # How often each part of the corpus is heard, whatever its size
