@@ -35,11 +35,18 @@ class Settings:
     scheduler: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    compute_units: str | None = None
+    low_memory: bool | None = None
 
 
 def config_dir() -> Path:
     """Settings, styles and the user's own models table."""
     return Path(platformdirs.user_config_dir(APP, appauthor=False))
+
+
+def cache_dir() -> Path:
+    """What can be made again: compiled models, half-finished work."""
+    return Path(platformdirs.user_cache_dir(APP, appauthor=False))
 
 
 def log_file() -> Path:
@@ -102,8 +109,8 @@ def _read_settings(path: Path) -> Settings:
         if key not in known:
             raise UsageError(f"{path}: unknown setting {key!r}", f"known settings: {', '.join(known)}")
         wanted = known[key].split(" ")[0]
-        accepted = {"str": (str,), "int": (int,), "float": (int, float)}[wanted]
-        if isinstance(value, bool) or not isinstance(value, accepted):
+        accepted = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}[wanted]
+        if isinstance(value, bool) != (wanted == "bool") or not isinstance(value, accepted):
             raise UsageError(
                 f"{path}: {key} must be of type {wanted}, not {value!r}", f"mend {key} in {path}"
             )

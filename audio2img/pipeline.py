@@ -15,11 +15,22 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar, get_args
 
-from audio2img.errors import CancelledError, ModelError, UsageError
+from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
+from audio2img.errors import CancelledError, InputError, ModelError, UsageError
 from audio2img.store.catalog import ResolvedModel, resolve_model
-from audio2img.types import AudioClip, ImageRequest, ImageResult, Prompt, Segment, Task, Transcript
+from audio2img.types import (
+    AudioClip,
+    ImageRequest,
+    ImageResult,
+    InitImage,
+    LongPrompt,
+    Prompt,
+    Segment,
+    Task,
+    Transcript,
+)
 
 if TYPE_CHECKING:
     from audio2img.diffusion import ImageBackend
@@ -30,6 +41,7 @@ Stage = Literal["record", "decode", "load", "transcribe", "prompt", "draw", "sav
 BackendChoice = Literal["auto", "coreml"]
 Result = TypeVar("Result")
 AudioSource = AudioClip | str | Path | BinaryIO
+Draw = Callable[..., tuple[ImageResult, ...]]
 
 BACKENDS: tuple[BackendChoice, ...] = ("auto", "coreml")
 
@@ -41,6 +53,8 @@ class Event:
     done: part of the stage that is finished, in [0, 1]; None where it cannot be known.
     text: what there is to say (the transcript so far, dropped words); segment: the newest one heard.
     warning: True when `text` is something the person should read.
+    preview: in the stage "draw", makes a small picture (height, width, 3) uint8 of what is there so
+        far; call it before the callback returns, or not at all.
     """
 
     stage: Stage
@@ -48,14 +62,17 @@ class Event:
     text: str = ""
     segment: Segment | None = None
     warning: bool = False
+    preview: Callable[[], Pixels] | None = None
 
 
 @dataclass(frozen=True)
 class Options:
     """How to hear and what to draw. None means: the model's own default.
 
-    seed: of the first picture, the next ones count up from it; None draws one at random.
-    size: (width, height) in pixels.
+    seed: of all pictures of a call, whose noise is one stream; None draws one at random.
+    size: (width, height) in pixels. init_image: path of a picture to start from;
+    strength: how far to leave it, 0 to 1. long_prompt: cut a prompt that is longer than the model
+    reads, or take it in chunks.
     """
 
     language: str | None = None
@@ -70,6 +87,9 @@ class Options:
     scheduler: str | None = None
     size: tuple[int, int] | None = None
     count: int = 1
+    init_image: str | Path | None = None
+    strength: float | None = None
+    long_prompt: LongPrompt = "cut"
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -78,6 +98,12 @@ class Options:
             raise UsageError(f"{self.seed} is not a seed", "a seed is a whole number from 0 to 4294967295")
         if self.steps is not None and not 1 <= self.steps <= 1000:
             raise UsageError(f"{self.steps} steps cannot be taken", "choose 1 to 1000")
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise UsageError(f"the strength {self.strength} cannot be used", "choose more than 0, up to 1")
+        if self.strength is not None and self.init_image is None:
+            raise UsageError("a strength needs a picture to start from", "give one: --init-image PICTURE")
+        if self.long_prompt not in get_args(LongPrompt):
+            raise UsageError(f"there is no way {self.long_prompt!r} with long prompts", "choose cut or chunk")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +140,8 @@ class Pipeline:
     """Speech to picture, with the models kept between calls.
 
     model, speech_model: a name from `audio2img models list` or a path; None takes the default.
+    compute_units: what Core ML may draw on, of `coreml.units.COMPUTE_UNITS`; None chooses by the machine.
+    low_memory: hold one part of the image model at a time; None does so on a Mac of 8 GB.
     vad_model: path of a Silero VAD ggml file, to leave out what is not speech.
     on_event: called from whichever thread has news; keep it short.
 
@@ -127,6 +155,8 @@ class Pipeline:
         speech_model: str | None = None,
         *,
         backend: str = "auto",
+        compute_units: str | None = None,
+        low_memory: bool | None = None,
         vad_model: str | Path | None = None,
         threads: int | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -135,6 +165,8 @@ class Pipeline:
             raise UsageError(f"there is no backend called {backend!r}", f"choose from: {', '.join(BACKENDS)}")
         self._model = model
         self._speech_model = speech_model
+        self._compute_units = compute_units
+        self._low_memory = low_memory
         self._vad_model = _existing_vad_model(vad_model)
         self._threads = threads
         self._on_event = on_event
@@ -241,27 +273,31 @@ class Pipeline:
 
     def generate(self, text: str, options: Options = Options()) -> Drawing:
         """Pictures of what `text` describes, spoken style and all ("please draw a red house")."""
-        from audio2img.prompt import fit_prompt
-
         self.preload()
         with self._cancellable():
+            start = None if options.init_image is None else _read_init_image(options.init_image)
             prompt = self._make_prompt(text, options)
-            fit = self._loaded_backend().fit_prompt
-            prompt = fit_prompt(prompt, fit)
-            if prompt.dropped:
-                self._warn(f"the prompt is longer than the model reads; left out: {prompt.dropped}")
-            negative, dropped = fit(prompt.negative)
-            if dropped:
-                self._warn(f"the negative prompt is longer than the model reads; left out: {dropped}")
-            return self._draw_all(replace(prompt, negative=negative), options)
+            if options.long_prompt == "cut":
+                prompt = self._cut_prompt(prompt)
+            request = self._make_request(prompt, options, None if start is None else start[0])
+            backend = self._loaded_backend()
+            images = self._draw(backend.generate_all, request, None if start is None else start[1])
+            for index in sorted(set(range(request.count)) - {image.request.index for image in images}):
+                self._warn(f"the model's safety checker refused picture {index + 1} of {request.count}")
+            return Drawing(images, prompt, timings_s=self._take_timings())
 
-    def draw(self, request: ImageRequest) -> Drawing:
-        """Exactly the picture of `request`, with no clean-up of its words."""
+    def draw(self, request: ImageRequest, init_image: str | Path | None = None) -> Drawing:
+        """Exactly the picture of `request`, with no clean-up of its words.
+
+        init_image: the file that `request.init_image` names, where there is one; InputError for another.
+        """
         self.preload()
         with self._cancellable():
-            image = self._draw(request, 0, 1)
+            pixels = _matching_pixels(request, init_image)
+            backend = self._loaded_backend()
+            images = self._draw(lambda *given: (backend.generate(*given),), request, pixels)
             prompt = Prompt(request.prompt, request.negative_prompt)
-            return Drawing((image,), prompt, timings_s=self._take_timings())
+            return Drawing(images, prompt, timings_s=self._take_timings())
 
     @property
     def model_hash(self) -> str:
@@ -295,41 +331,56 @@ class Pipeline:
             self._warn(f"the mini model does not know: {', '.join(unknown)} ({world})")
         return prompt
 
-    def _draw_all(self, prompt: Prompt, options: Options) -> Drawing:
+    def _cut_prompt(self, prompt: Prompt) -> Prompt:
+        """The prompt without what does not fit into the model's window, which is said."""
+        from audio2img.prompt import fit_prompt
+
+        fit = self._loaded_backend().fit_prompt
+        prompt = fit_prompt(prompt, fit)
+        remedy = "(--long-prompt chunk takes all of it)"
+        if prompt.dropped:
+            self._warn(f"the prompt is longer than the model reads; left out: {prompt.dropped} {remedy}")
+        negative, dropped = fit(prompt.negative)
+        if dropped:
+            self._warn(f"the negative prompt is longer than the model reads; left out: {dropped} {remedy}")
+        return replace(prompt, negative=negative)
+
+    def _make_request(self, prompt: Prompt, options: Options, init_image: InitImage | None) -> ImageRequest:
         import secrets
 
         defaults = self._loaded_backend().defaults
-        first = secrets.randbelow(2**32) if options.seed is None else options.seed
         width, height = options.size or (None, None)
-        images: list[ImageResult] = []
-        for number in range(options.count):
-            request = ImageRequest(
-                prompt=prompt.text,
-                negative_prompt=prompt.negative,
-                seed=(first + number) % 2**32,
-                steps=defaults.steps if options.steps is None else options.steps,
-                guidance_scale=defaults.guidance_scale if options.guidance is None else options.guidance,
-                scheduler=options.scheduler or defaults.scheduler,
-                width=width,
-                height=height,
-            )
-            images.append(self._draw(request, number, options.count))
-        return Drawing(tuple(images), prompt, timings_s=self._take_timings())
+        strength = options.strength
+        if init_image is not None and strength is None:
+            strength = DEFAULT_STRENGTH
+        return ImageRequest(
+            prompt=prompt.text,
+            negative_prompt=prompt.negative,
+            seed=secrets.randbelow(2**32) if options.seed is None else options.seed,
+            steps=defaults.steps if options.steps is None else options.steps,
+            guidance_scale=defaults.guidance_scale if options.guidance is None else options.guidance,
+            scheduler=options.scheduler or defaults.scheduler,
+            width=width,
+            height=height,
+            count=options.count,
+            init_image=init_image,
+            strength=strength,
+            long_prompt=options.long_prompt,
+        )
 
-    def _draw(self, request: ImageRequest, number: int, count: int) -> ImageResult:
-        def report(done: int, total: int) -> None:
-            self._tell(Event("draw", (number + done / total) / count))
+    def _draw(self, draw: Draw, request: ImageRequest, pixels: Pixels | None) -> tuple[ImageResult, ...]:
+        def report(step: DrawingStep) -> None:
+            self._tell(Event("draw", step.done / step.total, preview=step.preview))
 
-        backend = self._loaded_backend()
-        self._tell(Event("draw", number / count))
+        self._tell(Event("draw", 0.0))
         with self._timed("draw"):
-            return backend.generate(request, progress=report, cancelled=self._cancelled.is_set)
+            return draw(request, report, self._cancelled.is_set, pixels)
 
     def _load_backend(self, model: ResolvedModel) -> ImageBackend:
         from audio2img.coreml.pipeline import CoreMLBackend
 
         started = time.perf_counter()
-        backend = CoreMLBackend.load(model.path, name=model.name)
+        backend = CoreMLBackend.load(model.path, model.name, self._compute_units, self._low_memory)
         self._tell(Event("load", 1.0, f"{model.name} ready in {time.perf_counter() - started:.1f} s"))
         return backend
 
@@ -415,6 +466,27 @@ def _existing_vad_model(path: str | Path | None) -> Path | None:
     if not vad_model.is_file():
         raise ModelError(f"no voice activity model at {vad_model}", "check the path, or leave it out")
     return vad_model
+
+
+def _read_init_image(path: str | Path) -> tuple[InitImage, Pixels]:
+    from audio2img.output.pixels import read_pixels
+
+    pixels, sha256 = read_pixels(path)
+    return InitImage(Path(path).name, sha256), pixels
+
+
+def _matching_pixels(request: ImageRequest, path: str | Path | None) -> Pixels | None:
+    """The pixels that `request` starts from. Raises InputError when `path` is missing or another picture."""
+    wanted = request.init_image
+    if wanted is None:
+        return None
+    remedy = f"give the same file: --init-image {wanted.name}"
+    if path is None:
+        raise InputError(f"the picture was drawn from another one, {wanted.name}", remedy)
+    found, pixels = _read_init_image(path)
+    if found.sha256 != wanted.sha256:
+        raise InputError(f"{path} is not the picture that this one was drawn from ({wanted.name})", remedy)
+    return pixels
 
 
 def _name_of(source: str | Path | BinaryIO) -> str:

@@ -64,8 +64,27 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class InitImage:
+    """The picture that image-to-image starts from, by its name and the SHA-256 (hex) of its file.
+
+    The pixels are handed over beside it: a request stays small, and can be written down.
+    """
+
+    name: str
+    sha256: str
+
+
+LongPrompt = Literal["cut", "chunk"]
+
+
+@dataclass(frozen=True)
 class ImageRequest:
-    """Everything that decides a picture. width, height in pixels; None means the model's own."""
+    """Everything that decides a picture. width, height in pixels; None means the model's own.
+
+    count, index: the picture is number `index` (from 0) of `count` whose noise is one stream.
+    init_image, strength: start from a picture instead of noise, and how far to leave it (0 to 1).
+    long_prompt: what becomes of words beyond the text encoder's window, see `Conditioner`.
+    """
 
     prompt: str
     negative_prompt: str = ""
@@ -75,6 +94,11 @@ class ImageRequest:
     scheduler: str = "dpmpp-2m"
     width: int | None = None
     height: int | None = None
+    count: int = 1
+    index: int = 0
+    init_image: InitImage | None = None
+    strength: float | None = None
+    long_prompt: LongPrompt = "cut"
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.store.catalog import DEFAULTS, ModelRow, find_row, load_catalog
 
-
 LAZY = {
     "convert": ("models_convert", "A diffusers model to Core ML packages."),
     "compress": ("models_compress", "Smaller weights: palettized or quantized, with a report."),

@@ -70,7 +70,21 @@ picture_options = _together(
     click.option("--negative", metavar="TEXT", help="What the picture should not show."),
     click.option("--style", metavar="NAME", help="A named style, such as watercolor."),
     click.option("--template", metavar="TEXT", help='Words around the prompt: "{prompt}, at dawn".'),
-    click.option("--count", type=int, default=1, help="How many pictures, with seeds that count up."),
+    click.option("--count", type=int, default=1, help="How many pictures, from one seed."),
+    click.option("--init-image", metavar="PICTURE", help="Start from a picture instead of noise."),
+    click.option("--strength", type=float, help="How far to leave it: 0 to 1; 0.6 unless given."),
+    click.option(
+        "--long-prompt",
+        type=click.Choice(["cut", "chunk"]),
+        default="cut",
+        help="What to do with words beyond the model's window: cut them off, or draw from all.",
+    ),
+    click.option("--compute-units", metavar="NAME", help="ALL, CPU_AND_GPU, CPU_AND_NE or CPU_ONLY (macOS)."),
+    click.option(
+        "--low-memory/--no-low-memory",
+        default=None,
+        help="Hold one part of the model at a time; on its own on a Mac of 8 GB.",
+    ),
     click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes."),
     click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done."),
 )

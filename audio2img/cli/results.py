@@ -23,6 +23,7 @@ def print_drawing(drawing: Drawing, paths: list[Path], as_json: bool) -> None:
         {
             "path": str(path),
             "seed": image.request.seed,
+            "index": image.request.index,
             "steps": image.request.steps,
             "guidance_scale": image.request.guidance_scale,
             "scheduler": image.request.scheduler,

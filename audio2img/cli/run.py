@@ -73,11 +73,15 @@ def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple
 
     record = read_record(picture)
     request = _with_changes(record.request, given)
+    init_image = given["init_image"]
+    if (init_image or given["strength"]) and request.init_image is None:
+        option = "--init-image" if init_image else "--strength"
+        raise UsageError(f"{picture} was not drawn from another picture", f"leave {option} out")
     with open_pipeline({**given, "model": given["model"] or record.model}, display) as pipeline:
 
         def job() -> tuple[Drawing, list[Path]]:
             _warn_if_other_model(pipeline, record.model_hash, display)
-            drawing = pipeline.draw(request)
+            drawing = pipeline.draw(request, init_image)
             drawing = replace(drawing, transcript=record.transcript, audio_source=record.audio_source)
             return drawing, drawing.save(output_of(given))
 
@@ -95,6 +99,7 @@ def _with_changes(request: ImageRequest, given: dict[str, Any]) -> ImageRequest:
         "guidance": "guidance_scale",
         "scheduler": "scheduler",
         "negative": "negative_prompt",
+        "strength": "strength",
     }
     changes = {ours: given[theirs] for theirs, ours in names.items() if given[theirs] is not None}
     if given["size"]:

@@ -37,7 +37,11 @@ def command(picture: Path, as_json: bool, **given: Any) -> None:
         "speech model": record.transcript.model if record.transcript else "",
         "sound": record.audio_source,
         "model": f"{record.model} ({record.backend}, {record.model_hash[:12]})",
-        "seed": str(request.seed),
+        "seed": str(request.seed)
+        + (f", picture {request.index + 1} of {request.count}" if request.count > 1 else ""),
+        "drawn from": f"{request.init_image.name}, strength {request.strength:g}"
+        if request.init_image and request.strength
+        else "",
         "steps": f"{request.steps}, {request.scheduler}, guidance {request.guidance_scale:g}",
         "size": f"{request.width}x{request.height}",
         "made": record.created,

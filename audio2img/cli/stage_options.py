@@ -13,12 +13,18 @@ from audio2img.pipeline import Options, Pipeline
 
 def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
     settings = with_settings(
-        model=given.get("model"), speech_model=given.get("speech_model"), backend=given.get("backend")
+        model=given.get("model"),
+        speech_model=given.get("speech_model"),
+        backend=given.get("backend"),
+        compute_units=given.get("compute_units"),
+        low_memory=given.get("low_memory"),
     )
     return Pipeline(
         settings.model,
         settings.speech_model,
         backend=settings.backend or "auto",
+        compute_units=settings.compute_units,
+        low_memory=settings.low_memory,
         vad_model=settings.vad_model,
         threads=given.get("threads"),
         on_event=display,
@@ -42,6 +48,9 @@ def make_options(given: dict[str, Any]) -> Options:
         scheduler=settings.scheduler,
         size=given.get("size"),
         count=given.get("count", 1),
+        init_image=given.get("init_image"),
+        strength=given.get("strength"),
+        long_prompt=given.get("long_prompt", "cut"),
     )
 
 

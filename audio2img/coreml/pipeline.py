@@ -1,73 +1,81 @@
-"""From a request to a picture with Core ML parts: encode the text, denoise latents, decode them.
-
-Stable Diffusion with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598): each step
-asks the UNet once for the prompt and once for the negative prompt, and goes `guidance_scale` times
-the way from the second answer to the first.
-"""
+"""From a request to pictures with Core ML parts: encode the text, denoise latents, decode them."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.coreml.bundle import Bundle, load_bundle
-from audio2img.coreml.runtime import RUNTIME_NAME, Model, load_part
-from audio2img.diffusion import CancelCheck, ModelDefaults, ProgressCallback
-from audio2img.diffusion.noise import check_seed, initial_latents
-from audio2img.diffusion.schedulers import Scheduler, make_scheduler
-from audio2img.diffusion.tokenizer import ClipTokenizer
-from audio2img.errors import CancelledError, ModelError, UsageError
+from audio2img.coreml.conditioning import Conditioner, Conditioning
+from audio2img.coreml.parts import Parts
+from audio2img.coreml.runtime import runtime_name
+from audio2img.coreml.unet import GuidedUNet
+from audio2img.coreml.units import ComputeChoice, choose_compute, has_small_memory, preferred_attention
+from audio2img.coreml.vae import decode_latents, encode_pixels, is_refused
+from audio2img.diffusion import (
+    DEFAULT_STRENGTH,
+    CancelCheck,
+    DrawingStep,
+    ModelDefaults,
+    Pixels,
+    ProgressCallback,
+)
+from audio2img.diffusion.noise import NoiseStream, check_seed
+from audio2img.diffusion.schedulers import make_scheduler, predict_denoised, skipped_steps
+from audio2img.errors import CancelledError, NothingToDrawError, UsageError
 from audio2img.types import ImageRequest, ImageResult
 
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The loaded parts that every picture needs."""
-
-    text_encoder: Model
-    unet: Model
-    vae_decoder: Model
-
-
 class CoreMLBackend:
-    """An image model in Apple's layout, loaded: an ImageBackend."""
+    """An image model in Apple's layout, ready to draw: an ImageBackend."""
 
-    def __init__(self, bundle: Bundle, tokenizer: ClipTokenizer, parts: _Parts) -> None:
+    def __init__(self, bundle: Bundle, parts: Parts, compute: ComputeChoice) -> None:
         """Use `load`, which makes these from a folder."""
         self.bundle = bundle
-        self._tokenizer = tokenizer
-        self._parts: _Parts | None = parts
-        self._hash = bundle.hash
+        self.compute = compute
+        self._conditioner = Conditioner(bundle)
+        self._parts = parts
+        self._hash: Future[str] = _in_thread(lambda: bundle.hash)
 
     @classmethod
     def load(
-        cls, path: str | Path, name: str | None = None, compute_units: str | None = None
+        cls,
+        path: str | Path,
+        name: str | None = None,
+        compute_units: str | None = None,
+        low_memory: bool | None = None,
     ) -> CoreMLBackend:
         """Load the model in the folder `path`, and check it before anything is drawn.
 
-        name: what to call the model; None takes its own name. compute_units: see runtime.load_part.
+        name: what to call the model; None takes its own name. compute_units: of units.COMPUTE_UNITS;
+        None chooses by the machine and the model. low_memory: load one part at a time, when its turn
+        comes; None does so on a Mac of 8 GB.
         Raises ModelError if a part is missing, damaged or of another contract, MachineError if this
-        machine cannot run it.
+        machine cannot run it, UsageError for compute units that do not exist.
         """
-        bundle = load_bundle(Path(path), name)
-        tokenizer = ClipTokenizer.from_folder(bundle.folder, bundle.settings.pad_token, bundle.context_length)
-        parts = (
-            load_part(bundle.parts[part].path, compute_units)
-            for part in ("text_encoder", "unet", "vae_decoder")
-        )
-        return cls(bundle, tokenizer, _Parts(*parts))
+        compute = choose_compute(compute_units)
+        bundle = load_bundle(Path(path), name, preferred_attention())
+        if compute_units is None:
+            compute = choose_compute(attention=bundle.attention)
+        parts = Parts(bundle, compute.units, has_small_memory() if low_memory is None else low_memory)
+        backend = cls(bundle, parts, compute)
+        if not parts.low_memory:
+            parts.load_all()
+        return backend
 
     @property
     def name(self) -> str:
-        return RUNTIME_NAME
+        return runtime_name()
 
     @property
     def model(self) -> str:
@@ -75,7 +83,7 @@ class CoreMLBackend:
 
     @property
     def model_hash(self) -> str:
-        return self._hash
+        return self._hash.result()
 
     @property
     def defaults(self) -> ModelDefaults:
@@ -83,40 +91,78 @@ class CoreMLBackend:
 
     def fit_prompt(self, text: str) -> tuple[str, str]:
         """(kept, dropped): the words that fit into the text encoder's window, and those that do not."""
-        tokens = self._tokenizer.encode(text)
-        return tokens.kept, tokens.dropped
+        return self._conditioner.fit(text)
 
     def generate(
         self,
         request: ImageRequest,
         progress: ProgressCallback | None = None,
         cancelled: CancelCheck | None = None,
+        init_image: Pixels | None = None,
     ) -> ImageResult:
-        """The picture of `request`. Raises UsageError for what the model cannot draw, CancelledError
-        between two model calls once `cancelled` says so, ModelError if the model gives no numbers."""
-        if self._parts is None:
-            raise ModelError(f"the model {self.model} is closed", "load it again")
-        self._check_request(request)
-        started = time.perf_counter()
-        scheduler = make_scheduler(
-            request.scheduler, request.steps, self.bundle.settings.scheduler, request.seed
-        )
-        texts = self._encode(self._parts, request)
-        encoded = time.perf_counter()
-        latents = self._denoise(self._parts, request, scheduler, texts, progress, cancelled)
-        denoised = time.perf_counter()
-        _check_cancelled(cancelled)
-        pixels = self._decode(self._parts, latents)
-        ended = time.perf_counter()
-        timings = {"encode": encoded - started, "denoise": denoised - encoded, "decode": ended - denoised}
-        return ImageResult(pixels, request, self.model, self.model_hash, self.name, ended - started, timings)
+        """See ImageBackend."""
+        return self._draw(request, [request.index], progress, cancelled, init_image)[0]
+
+    def generate_all(
+        self,
+        request: ImageRequest,
+        progress: ProgressCallback | None = None,
+        cancelled: CancelCheck | None = None,
+        init_image: Pixels | None = None,
+    ) -> tuple[ImageResult, ...]:
+        """See ImageBackend."""
+        return self._draw(request, list(range(request.count)), progress, cancelled, init_image)
 
     def close(self) -> None:
         """Free the parts; closing twice is no error."""
-        self._parts = None
+        self._parts.close()
 
-    def _check_request(self, request: ImageRequest) -> None:
-        width, height = self.bundle.size
+    def _draw(
+        self,
+        request: ImageRequest,
+        indices: list[int],
+        progress: ProgressCallback | None,
+        cancelled: CancelCheck | None,
+        init_image: Pixels | None,
+    ) -> tuple[ImageResult, ...]:
+        """The pictures of these indices, without those that the safety checker refuses."""
+        self._check_request(request, init_image)
+        stops = [time.perf_counter()]
+        with self._parts.use(*self._conditioner.encoder_names) as encoders:
+            texts = self._conditioner.encode(
+                encoders, request.prompt, request.negative_prompt, request.long_prompt
+            )
+        _check_cancelled(cancelled)
+        noise, source = self._noise_and_source(request, init_image)
+        stops.append(time.perf_counter())
+        latents = self._denoise_all(request, indices, texts, noise, source, progress, cancelled)
+        stops.append(time.perf_counter())
+        _check_cancelled(cancelled)
+        with self._parts.use("vae_decoder") as (decoder,):
+            pictures = [decode_latents(self.bundle, decoder, latent) for latent in latents]
+        stops.append(time.perf_counter())
+        kept = self._leave_out_refused(dict(zip(indices, pictures, strict=True)))
+        names = ("encode", "denoise", "decode")
+        timings = {
+            name: (stop - start) / len(indices)
+            for name, start, stop in zip(names, stops, stops[1:], strict=False)
+        }
+        duration = (stops[-1] - stops[0]) / len(indices)
+        return tuple(
+            ImageResult(
+                pixels,
+                replace(request, index=index),
+                self.model,
+                self.model_hash,
+                self.name,
+                duration,
+                timings,
+            )
+            for index, pixels in kept.items()
+        )
+
+    def _check_request(self, request: ImageRequest, init_image: Pixels | None) -> None:
+        width, height = self.bundle.contract.size
         wanted = (request.width or width, request.height or height)
         if wanted != (width, height):
             raise UsageError(
@@ -127,90 +173,117 @@ class CoreMLBackend:
             raise UsageError(
                 f"the guidance scale {request.guidance_scale} cannot be used", "try: --guidance 7.5"
             )
+        if not 0 <= request.index < request.count:
+            raise UsageError(f"there is no picture {request.index} of {request.count}", "count from 0")
+        if (init_image is None) != (request.init_image is None):
+            raise UsageError("the picture to start from is not the one of the request", "give both or none")
+        if init_image is not None and "vae_encoder" not in self.bundle.parts:
+            raise UsageError(
+                f"the model {self.model} has no vae encoder, so it cannot start from a picture",
+                "leave --init-image out, or get a model with a VAEEncoder",
+            )
         check_seed(request.seed)
 
-    def _encode(self, parts: _Parts, request: ImageRequest) -> NDArray[Any]:
-        """(2, width, 1, length), in the UNet's type: the negative prompt's text and the prompt's.
+    def _noise_and_source(
+        self, request: ImageRequest, init_image: Pixels | None
+    ) -> tuple[Floats, Floats | None]:
+        """Unit noise (count, channels, height, width), and the latents (1, ...) of the picture to start from.
 
-        An empty negative prompt is encoded as the empty text, as the models were trained.
+        The order of the draws is Swift's: the noise of every picture, then the encoder's.
         """
-        spec = self.bundle.parts["text_encoder"].inputs["input_ids"]
-        rows = []
-        for text in (request.negative_prompt, request.prompt):
-            ids = self._tokenizer.encode(text).ids[None, :].astype(spec.dtype)
-            hidden = parts.text_encoder.predict({"input_ids": ids})["last_hidden_state"]
-            rows.append(self._finite(hidden, "text encoder").transpose(0, 2, 1)[:, :, None, :])
-        states = self.bundle.parts["unet"].inputs["encoder_hidden_states"]
-        return np.concatenate(rows).astype(states.dtype)
+        shape = self.bundle.contract.latent_shape
+        stream = NoiseStream(request.seed)
+        noise = stream.draw((request.count, *shape))
+        if init_image is None:
+            return noise, None
+        with self._parts.use("vae_encoder") as (encoder,):
+            return noise, encode_pixels(self.bundle, encoder, init_image, stream.draw((1, *shape)))
+
+    def _denoise_all(
+        self,
+        request: ImageRequest,
+        indices: list[int],
+        texts: Conditioning,
+        noise: Floats,
+        source: Floats | None,
+        progress: ProgressCallback | None,
+        cancelled: CancelCheck | None,
+    ) -> list[Floats]:
+        """The latents (1, channels, height, width) that each picture's walk ends at."""
+        names = self._parts.unet_names
+        ended: list[Floats] = []
+        with self._parts.use(*names) as models:
+            halves = [(self.bundle.parts[name], model) for name, model in zip(names, models, strict=True)]
+            unet = GuidedUNet(self.bundle, halves, texts, request.guidance_scale)
+            for done, index in enumerate(indices):
+                report = _Reporter(progress, done, len(indices))
+                ended.append(self._denoise(request, index, unet, noise[index], source, report, cancelled))
+        return ended
 
     def _denoise(
         self,
-        parts: _Parts,
         request: ImageRequest,
-        scheduler: Scheduler,
-        texts: NDArray[Any],
-        progress: ProgressCallback | None,
+        index: int,
+        unet: GuidedUNet,
+        noise: Floats,
+        source: Floats | None,
+        report: _Reporter,
         cancelled: CancelCheck | None,
     ) -> Floats:
-        """The latents (1, channels, height, width) that the walk from the seed's noise ends at."""
-        latents = initial_latents(request.seed, (1, *self.bundle.latent_shape))
-        latents *= np.float32(scheduler.init_noise_sigma)
-        n_calls = len(scheduler.timesteps)
+        strength = DEFAULT_STRENGTH if request.strength is None else request.strength
+        skip = 0 if source is None else skipped_steps(request.steps, strength)
+        scheduler = make_scheduler(
+            request.scheduler, request.steps, self.bundle.settings.scheduler, request.seed, index, skip
+        )
+        if source is None:
+            latents: Floats = noise[None] * np.float32(scheduler.init_noise_sigma)
+        else:
+            latents = scheduler.add_noise(source, noise[None])
         for call, timestep in enumerate(scheduler.timesteps):
             _check_cancelled(cancelled)
             sample = scheduler.scale_input(latents, call)
-            prediction = self._predict_noise(parts, sample, float(timestep), texts, request.guidance_scale)
+            prediction = unet.predict(sample, float(timestep))
             latents = scheduler.step(prediction, call, latents)
-            if progress is not None:
-                progress(call + 1, n_calls)
+            report(call + 1, len(scheduler.timesteps), partial(self._preview, sample, prediction, timestep))
         return latents
 
-    def _predict_noise(
-        self, parts: _Parts, sample: Floats, timestep: float, texts: NDArray[Any], guidance_scale: float
-    ) -> Floats:
-        """The guided answer of the UNet, of the sample's shape; up to a scale of 1 nothing is guided."""
-        if guidance_scale <= 1:
-            # A UNet for two at once is shown the prompt twice; its second answer is as good as its first.
-            alone = texts[1:] if self.bundle.batch == 1 else np.concatenate([texts[1:]] * 2)
-            return self._call_unet(parts, sample, timestep, alone)[:1]
-        if self.bundle.batch == 2:
-            negative, positive = np.split(self._call_unet(parts, sample, timestep, texts), 2)
-        else:
-            negative = self._call_unet(parts, sample, timestep, texts[:1])
-            positive = self._call_unet(parts, sample, timestep, texts[1:])
-        guided: Floats = negative + np.float32(guidance_scale) * (positive - negative)
-        return guided
+    def _preview(self, sample: Floats, prediction: Floats, timestep: float) -> Pixels:
+        settings = self.bundle.settings
+        return settings.preview.draw(predict_denoised(settings.scheduler, sample, prediction, timestep)[0])
 
-    def _call_unet(self, parts: _Parts, sample: Floats, timestep: float, texts: NDArray[Any]) -> Floats:
-        """One call of the UNet with `sample` for each row of `texts`."""
-        inputs = self.bundle.parts["unet"].inputs
-        count = len(texts)
-        result = parts.unet.predict(
-            {
-                "sample": np.concatenate([sample] * count).astype(inputs["sample"].dtype),
-                "timestep": np.full(count, timestep, dtype=inputs["timestep"].dtype),
-                "encoder_hidden_states": texts,
+    def _leave_out_refused(self, pictures: dict[int, Pixels]) -> dict[int, Pixels]:
+        if "safety_checker" not in self.bundle.parts:
+            return pictures
+        with self._parts.use("safety_checker") as (checker,):
+            kept = {
+                index: pixels
+                for index, pixels in pictures.items()
+                if not is_refused(self.bundle, checker, pixels)
             }
-        )
-        return self._finite(result["noise_pred"], "UNet")
-
-    def _decode(self, parts: _Parts, latents: Floats) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8: the decoder's picture, from [-1, 1]."""
-        dtype = self.bundle.parts["vae_decoder"].inputs["z"].dtype
-        z = (latents / np.float32(self.bundle.settings.scaling_factor)).astype(dtype)
-        image = self._finite(parts.vae_decoder.predict({"z": z})["image"], "VAE decoder")
-        unit = np.clip(image[0].transpose(1, 2, 0) * 0.5 + 0.5, 0.0, 1.0)
-        return np.ascontiguousarray((unit * 255).round().astype(np.uint8))
-
-    def _finite(self, values: NDArray[Any], part: str) -> Floats:
-        """`values` as float32. Raises ModelError for NaN and infinity, which would give a black picture."""
-        floats = np.asarray(values, dtype=np.float32)
-        if not np.isfinite(floats).all():
-            raise ModelError(
-                f"the {part} of {self.model} gave values that are no numbers",
-                "the model may be damaged, or overflow float16 on this machine's compute units: get it again",
+        if not kept:
+            raise NothingToDrawError(
+                f"the safety checker of {self.model} refused the picture",
+                "try other words or another --seed",
             )
-        return floats
+        return kept
+
+
+class _Reporter:
+    """Counts the steps of all pictures of a call."""
+
+    def __init__(self, progress: ProgressCallback | None, done: int, count: int) -> None:
+        self._progress, self._done, self._count = progress, done, count
+
+    def __call__(self, call: int, calls: int, preview: Callable[[], Pixels]) -> None:
+        if self._progress is not None:
+            self._progress(DrawingStep(self._done * calls + call, self._count * calls, preview))
+
+
+def _in_thread(work: Callable[[], str]) -> Future[str]:
+    pool = ThreadPoolExecutor(1, "hash")
+    future = pool.submit(work)
+    pool.shutdown(wait=False)
+    return future
 
 
 def _check_cancelled(cancelled: CancelCheck | None) -> None:

@@ -7,7 +7,6 @@ of the part's description.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,14 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.coreml import apple
 from audio2img.coreml.mlpackage import Package
-from audio2img.errors import MachineError, ModelError, UsageError
-
-COMPUTE_UNITS = ("ALL", "CPU_AND_GPU", "CPU_AND_NE", "CPU_ONLY")
-"""What Core ML may run a part on; the names of coremltools' ComputeUnit."""
-
-RUNTIME_NAME = "coreml" if sys.platform == "darwin" else "reference"
-"""The runtime that load_part gives on this machine, as it is recorded with a picture."""
+from audio2img.errors import MachineError, ModelError
 
 
 class Model(Protocol):
@@ -33,16 +27,17 @@ class Model(Protocol):
         ...
 
 
-def load_part(path: Path, compute_units: str | None = None) -> Model:
+def runtime_name() -> str:
+    """The runtime that load_part gives on this machine, as it is recorded with a picture."""
+    return "coreml" if sys.platform == "darwin" else "reference"
+
+
+def load_part(path: Path, compute_units: str = "ALL") -> Model:
     """The model at `path` (`.mlpackage` or `.mlmodelc`), ready to predict.
 
-    compute_units: one of COMPUTE_UNITS, None for Core ML's own choice; elsewhere it has no meaning.
+    compute_units: one of units.COMPUTE_UNITS; without Core ML it has no meaning.
     Raises ModelError if the model is missing or damaged, MachineError if this machine cannot run it.
     """
-    if compute_units is not None and compute_units not in COMPUTE_UNITS:
-        raise UsageError(
-            f"there are no compute units {compute_units!r}", f"choose from: {', '.join(COMPUTE_UNITS)}"
-        )
     if sys.platform == "darwin":
         return CoreMLModel(path, compute_units)
     if path.suffix != ".mlpackage":
@@ -56,30 +51,22 @@ def load_part(path: Path, compute_units: str | None = None) -> Model:
 
 
 class CoreMLModel:
-    """A model run by Core ML through coremltools; macOS only."""
+    """A model run by Core ML; macOS only. A package is compiled first, or found compiled in the cache."""
 
-    def __init__(self, path: Path, compute_units: str | None = None) -> None:
+    def __init__(self, path: Path, compute_units: str = "ALL") -> None:
         """Load the model. Raises ModelError if Core ML cannot, MachineError without coremltools."""
-        try:
-            import coremltools
-        except ImportError as error:
-            raise MachineError(
-                f"Core ML is reached through coremltools, which cannot be imported: {error}",
-                "run: pip install coremltools",
-            ) from error
+        from audio2img.coreml.compiled import compile_once
+
         self.path = path
-        units = coremltools.ComputeUnit[compute_units or "ALL"]
-        kind = (
-            coremltools.models.MLModel if path.suffix == ".mlpackage" else coremltools.models.CompiledMLModel
-        )
+        compiled = compile_once(path) if path.suffix == ".mlpackage" else path
         try:
-            with warnings.catch_warnings():
-                # A package that Core ML cannot load is only warned of, and fails at the first prediction.
-                warnings.simplefilter("error", RuntimeWarning)
-                self._model = kind(str(path), compute_units=units)
+            self._model = apple.open_compiled(compiled, compute_units)
+        except MachineError:
+            raise
         except Exception as error:  # coremltools raises bare Exception, RuntimeError and others
             raise ModelError(
-                f"Core ML cannot load {path}: {error}", "get or convert the model again"
+                f"Core ML cannot load {path}: {error}",
+                "get or convert the model again; if it worked before, run: audio2img models prune",
             ) from error
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

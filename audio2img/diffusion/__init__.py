@@ -10,12 +10,42 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audio2img.types import ImageRequest, ImageResult
 
-__all__ = ["CancelCheck", "ImageBackend", "ModelDefaults", "ProgressCallback"]
+__all__ = [
+    "DEFAULT_STRENGTH",
+    "CancelCheck",
+    "DrawingStep",
+    "ImageBackend",
+    "ModelDefaults",
+    "Pixels",
+    "ProgressCallback",
+]
 
-ProgressCallback = Callable[[int, int], None]
-"""Called as (model calls done, model calls in all) after each model call of the denoising loop."""
+DEFAULT_STRENGTH = 0.6
+"""How far image-to-image leaves its picture, of 1, where nobody says it."""
+
+Pixels = NDArray[np.uint8]
+"""(height, width, 3) uint8 RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawingStep:
+    """One step of the denoising loop is done: `done` of `total`, over all pictures of the call.
+
+    preview: makes a small picture (latent height, latent width, 3) of what is there so far,
+    in well under a millisecond; call it or not, but only before the callback returns.
+    """
+
+    done: int
+    total: int
+    preview: Callable[[], Pixels]
+
+
+ProgressCallback = Callable[[DrawingStep], None]
 
 CancelCheck = Callable[[], bool]
 """True as soon as the person wants to stop; asked before each model call."""
@@ -63,11 +93,27 @@ class ImageBackend(Protocol):
         request: ImageRequest,
         progress: ProgressCallback | None = None,
         cancelled: CancelCheck | None = None,
+        init_image: Pixels | None = None,
     ) -> ImageResult:
-        """The picture of `request`; the same request gives the same pixels on the same machine.
+        """Picture `request.index` of `request`; the same request gives the same pixels on the same machine.
 
+        init_image: the pixels of `request.init_image`, of any size; they are scaled and cropped to fit.
         Raises UsageError for a request the model cannot serve (size, steps, scheduler),
-        CancelledError as soon as `cancelled` says so, ModelError for a damaged model.
+        CancelledError as soon as `cancelled` says so, ModelError for a damaged model,
+        NothingToDrawError when the model's safety checker refuses the picture.
+        """
+        ...
+
+    def generate_all(
+        self,
+        request: ImageRequest,
+        progress: ProgressCallback | None = None,
+        cancelled: CancelCheck | None = None,
+        init_image: Pixels | None = None,
+    ) -> tuple[ImageResult, ...]:
+        """All `request.count` pictures, whatever `request.index` says; the same ones that `generate` gives.
+
+        Raises what `generate` raises; NothingToDrawError only when every picture was refused.
         """
         ...
 

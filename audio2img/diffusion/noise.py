@@ -23,11 +23,13 @@ MAX_SEED = 2**32 - 1
 class NoiseStream:
     """Standard normal numbers, one after the other, from one seed (0 to 2**32 - 1).
 
+    stream: 0 is the seed's own, the one that Swift has too; others are further ones of the same seed.
     Raises UsageError for any other seed.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._state = np.random.RandomState(check_seed(seed))
+    def __init__(self, seed: int, stream: int = 0) -> None:
+        number = check_seed(seed)
+        self._state = np.random.RandomState([number, stream] if stream else number)
 
     def draw(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The next prod(shape) numbers in C order, drawn as float64 and rounded to float32."""
@@ -48,8 +50,10 @@ def check_seed(seed: int) -> int:
 
 
 def initial_latents(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The noise a picture starts from: `shape` float32, unit variance, the first numbers of the stream.
+    """The noise pictures start from: `shape` float32, unit variance, the first numbers of the stream.
 
-    Multiply by the scheduler's `init_noise_sigma`. Raises UsageError for a bad seed.
+    For several pictures of one seed `shape` starts with their number: as in Swift, the second
+    picture's noise follows the first one's. Multiply by the scheduler's `init_noise_sigma`.
+    Raises UsageError for a bad seed.
     """
     return NoiseStream(seed).draw(shape)

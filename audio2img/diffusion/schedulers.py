@@ -10,6 +10,9 @@ of the two drew it. The loop around one is the same for all:
         prediction = unet(scheduler.scale_input(latents, i), timestep, ...)
         latents = scheduler.step(prediction, i, latents)
 
+Image to image leaves out the first steps: `skip` of make_scheduler, and the walk starts at
+`scheduler.add_noise(image_latents, noise)` instead.
+
 Letters as in the papers: alpha_bar is the cumulative product of 1 - beta, a noisy sample is
 x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise, and sigma = sqrt((1 - alpha_bar) / alpha_bar)
 is its ratio of noise to signal.
@@ -20,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -30,6 +34,7 @@ from audio2img.errors import ModelError, UsageError
 
 Floats = NDArray[np.float32]
 Spacing = Literal["linspace", "leading", "trailing"]
+StreamSeed = tuple[int, int]  # seed, and which of its streams
 
 KARRAS_RHO = 7.0  # Karras et al. 2022 (arXiv 2206.00364), the value of their equation 5
 FEW_STEPS = 15  # below this, DPM-Solver++ ends with a first-order step for stability (as diffusers)
@@ -138,6 +143,10 @@ class Scheduler(Protocol):
         """What the model is shown of `sample` at call `i`; same shape, float32."""
         ...
 
+    def add_noise(self, latents: Floats, noise: Floats) -> Floats:
+        """Where a walk that should end near `latents` starts: these, as noisy as call 0 expects."""
+        ...
+
     def step(self, prediction: Floats, i: int, sample: Floats) -> Floats:
         """The sample after call `i`: same shape, float32.
 
@@ -147,10 +156,29 @@ class Scheduler(Protocol):
         ...
 
 
-def make_scheduler(name: str, steps: int, config: SchedulerConfig, seed: int = 0) -> Scheduler:
-    """The scheduler called `name` (one of SCHEDULER_NAMES) for `steps` steps.
+def skipped_steps(steps: int, strength: float) -> int:
+    """How many of `steps` image-to-image leaves out at a `strength` in [0, 1], as diffusers counts them.
 
-    seed: only for "euler-a", whose fresh noise continues the stream of `initial_latents(seed, ...)`.
+    Raises UsageError for another strength, or one so small that no step is left.
+    """
+    if not 0 <= strength <= 1:
+        raise UsageError(f"the strength {strength} is not between 0 and 1", "try: --strength 0.6")
+    walked = min(int(steps * strength), steps)
+    if walked == 0:
+        raise UsageError(
+            f"with {steps} steps a strength of {strength} leaves nothing to draw",
+            f"try: --strength {min(1.0, math.ceil(200 / steps) / 100):g}",
+        )
+    return steps - walked
+
+
+def make_scheduler(
+    name: str, steps: int, config: SchedulerConfig, seed: int = 0, index: int = 0, skip: int = 0
+) -> Scheduler:
+    """The scheduler called `name` (one of SCHEDULER_NAMES) for `steps` steps, the first `skip` left out.
+
+    seed, index: only for "euler-a", whose fresh noise continues the stream of `initial_latents(seed, ...)`
+    for the first picture and has a stream of its own for each further one.
     Raises UsageError for an unknown name, or a number of steps that the walk cannot have.
     """
     if name not in _SCHEDULERS:
@@ -162,9 +190,10 @@ def make_scheduler(name: str, steps: int, config: SchedulerConfig, seed: int = 0
             f"{steps} steps cannot be walked; the model knows 1 to {config.num_train_timesteps}",
             "try: --steps 20",
         )
-    return _SCHEDULERS[name](steps, config, seed)
+    return _SCHEDULERS[name](steps, config, (seed, index), skip)
 
 
+@cache
 def cumulative_alphas(config: SchedulerConfig) -> Floats:
     """alpha_bar for every training timestep: (num_train_timesteps,) float32, falling from nearly 1.
 
@@ -176,7 +205,21 @@ def cumulative_alphas(config: SchedulerConfig) -> Floats:
     else:
         betas = _linspace32(config.beta_start, config.beta_end, config.num_train_timesteps)
     alphas: Floats = np.cumprod((np.float32(1) - betas).astype(np.float64)).astype(np.float32)
+    alphas.flags.writeable = False  # shared by all who ask
     return alphas
+
+
+def predict_denoised(config: SchedulerConfig, shown: Floats, prediction: Floats, timestep: float) -> Floats:
+    """The latents that a model's answer points to.
+
+    shown: what the model was given (of unit variance), of any shape; prediction: its answer.
+    """
+    alphas = cumulative_alphas(config)
+    alpha_bar = float(np.interp(timestep, np.arange(len(alphas)), alphas))
+    alpha, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+    if config.prediction_type == "v_prediction":
+        return shown * alpha - prediction * sigma
+    return np.asarray((shown - prediction * sigma) * (1 / alpha), dtype=np.float32)
 
 
 def _linspace32(start: float, stop: float, count: int) -> Floats:
@@ -253,6 +296,10 @@ class _Walk:
     def scale_input(self, sample: Floats, i: int) -> Floats:
         return sample
 
+    def add_noise(self, latents: Floats, noise: Floats) -> Floats:
+        alpha_bar = float(cumulative_alphas(self._config)[int(self.timesteps[0])])
+        return latents * math.sqrt(alpha_bar) + noise * math.sqrt(1 - alpha_bar)
+
     def _enter(self, i: int) -> None:
         """Note that call `i` is made; 0 starts anew."""
         if i not in (0, self._next) or i >= len(self.timesteps):
@@ -266,7 +313,7 @@ class DpmSolverMultistep(_Walk):
     diffusers: DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2).
     """
 
-    def __init__(self, steps: int, config: SchedulerConfig, seed: int = 0) -> None:
+    def __init__(self, steps: int, config: SchedulerConfig, seed: StreamSeed = (0, 0), skip: int = 0) -> None:
         training = _training_sigmas(config)
         if config.use_karras_sigmas:
             sigmas = _karras_sigmas(float(training[0]), float(training[-1]), steps)
@@ -276,13 +323,18 @@ class DpmSolverMultistep(_Walk):
                 config, steps, config.timestep_spacing or "linspace", without_last=True
             )
             sigmas = np.interp(timesteps, np.arange(len(training)), training)
-        super().__init__(timesteps, config)
-        self._sigmas = _append_final_sigma(config, sigmas, training)
+        super().__init__(timesteps[skip:], config)
+        self._is_short = steps < FEW_STEPS
+        self._sigmas = _append_final_sigma(config, sigmas, training)[skip:]
         if not np.all(np.diff(self._sigmas) < 0):
             raise UsageError(
                 f"{steps} steps are too many for dpmpp-2m: two would coincide", "try: --steps 20"
             )
         self._previous_x0: Floats | None = None
+
+    def add_noise(self, latents: Floats, noise: Floats) -> Floats:
+        sigma = float(self._sigmas[0])
+        return np.asarray((latents + noise * sigma) * (1 / math.hypot(sigma, 1)), dtype=np.float32)
 
     def step(self, prediction: Floats, i: int, sample: Floats) -> Floats:
         self._enter(i)
@@ -306,9 +358,10 @@ class DpmSolverMultistep(_Walk):
         return sample * (1 / alpha) - prediction * sigma
 
     def _ends_first_order(self, i: int) -> bool:
-        n = len(self.timesteps)
-        few = self._config.lower_order_final and n < FEW_STEPS
-        return i == n - 1 and (few or self._config.euler_at_final or self._config.final_sigmas_type == "zero")
+        config = self._config
+        few = config.lower_order_final and self._is_short
+        first_order = few or config.euler_at_final or config.final_sigmas_type == "zero"
+        return i == len(self.timesteps) - 1 and first_order
 
 
 class Euler(_Walk):
@@ -317,7 +370,7 @@ class Euler(_Walk):
     diffusers: EulerDiscreteScheduler.
     """
 
-    def __init__(self, steps: int, config: SchedulerConfig, seed: int = 0) -> None:
+    def __init__(self, steps: int, config: SchedulerConfig, seed: StreamSeed = (0, 0), skip: int = 0) -> None:
         training = _training_sigmas(config)
         spacing = config.timestep_spacing or "linspace"
         timesteps = _space_timesteps(config, steps, spacing, whole=False)
@@ -325,9 +378,10 @@ class Euler(_Walk):
         if self._knows_karras and config.use_karras_sigmas:
             sigmas = _karras_sigmas(float(sigmas[-1]), float(sigmas[0]), steps)
             timesteps = _sigmas_to_timesteps(sigmas, training)
-        super().__init__(timesteps, config)
-        self._sigmas = self._finish_sigmas(config, sigmas, training)
-        highest = float(self._sigmas.max())
+        super().__init__(timesteps[skip:], config)
+        all_sigmas = self._finish_sigmas(config, sigmas, training)
+        highest = float(all_sigmas.max())
+        self._sigmas = all_sigmas[skip:]
         # "leading" does not start at the very top of the noise, so the sample's own unit variance counts.
         self.init_noise_sigma = math.hypot(highest, 1) if spacing == "leading" else highest
 
@@ -339,6 +393,9 @@ class Euler(_Walk):
 
     def scale_input(self, sample: Floats, i: int) -> Floats:
         return sample * (1 / math.hypot(float(self._sigmas[i]), 1))
+
+    def add_noise(self, latents: Floats, noise: Floats) -> Floats:
+        return latents + noise * float(self._sigmas[0])
 
     def step(self, prediction: Floats, i: int, sample: Floats) -> Floats:
         self._enter(i)
@@ -360,10 +417,10 @@ class EulerAncestral(Euler):
 
     _knows_karras = False
 
-    def __init__(self, steps: int, config: SchedulerConfig, seed: int = 0) -> None:
-        super().__init__(steps, config)
+    def __init__(self, steps: int, config: SchedulerConfig, seed: StreamSeed = (0, 0), skip: int = 0) -> None:
+        super().__init__(steps, config, seed, skip)
         self._seed = seed
-        self._noise = NoiseStream(seed)
+        self._noise = NoiseStream(*seed)
 
     @staticmethod
     def _finish_sigmas(config: SchedulerConfig, sigmas: NDArray[np.float64], training: Floats) -> Floats:
@@ -373,7 +430,7 @@ class EulerAncestral(Euler):
         self._enter(i)
         if i == 0:
             # The walk's start was the first draw from this seed; what comes after it is fresh.
-            self._noise = NoiseStream(self._seed)
+            self._noise = NoiseStream(*self._seed)
             self._noise.draw(sample.shape)
         sigma, target = float(self._sigmas[i]), float(self._sigmas[i + 1])
         up = math.sqrt(target**2 * (sigma**2 - target**2)) / sigma
@@ -389,8 +446,9 @@ class Ddim(_Walk):
     diffusers: DDIMScheduler with eta = 0.
     """
 
-    def __init__(self, steps: int, config: SchedulerConfig, seed: int = 0) -> None:
-        super().__init__(_space_timesteps(config, steps, config.timestep_spacing or "leading"), config)
+    def __init__(self, steps: int, config: SchedulerConfig, seed: StreamSeed = (0, 0), skip: int = 0) -> None:
+        timesteps = _space_timesteps(config, steps, config.timestep_spacing or "leading")
+        super().__init__(timesteps[skip:], config)
         self._stride = config.num_train_timesteps // steps
         self._alphas = cumulative_alphas(config)
 
@@ -418,8 +476,8 @@ class Pndm(_Walk):
     steps up there is one model call more than steps. diffusers: PNDMScheduler(skip_prk_steps=True).
     """
 
-    def __init__(self, steps: int, config: SchedulerConfig, seed: int = 0) -> None:
-        spaced = _space_timesteps(config, steps, config.timestep_spacing or "leading")
+    def __init__(self, steps: int, config: SchedulerConfig, seed: StreamSeed = (0, 0), skip: int = 0) -> None:
+        spaced = _space_timesteps(config, steps, config.timestep_spacing or "leading")[skip:]
         super().__init__(np.concatenate([spaced[:1], spaced[1:2], spaced[1:]]), config)
         self._stride = config.num_train_timesteps // steps
         self._alphas = cumulative_alphas(config)

@@ -43,7 +43,7 @@ def test_run_as_json_tells_everything(
     assert set(table) == {"pictures", "prompt", "negative_prompt", "dropped", "transcript", "timings_s"}
     assert table["transcript"]["text"] == DEMO_TEXT
     assert table["prompt"] == "a big red house at night"
-    assert [picture["seed"] for picture in table["pictures"]] == [5, 6]
+    assert [(picture["seed"], picture["index"]) for picture in table["pictures"]] == [(5, 0), (5, 1)]
     first, second = (pixels(picture["path"]) for picture in table["pictures"])
     assert not np.array_equal(first, second)
     assert {"decode", "transcribe", "draw"} <= set(table["timings_s"])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from audio2img.coreml.pipeline import CoreMLBackend
-from audio2img.coreml.runtime import RUNTIME_NAME, load_part
+from audio2img.coreml.runtime import load_part, runtime_name
 from audio2img.errors import CancelledError, MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest
 
@@ -33,13 +33,13 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
 
 def test_a_picture_and_what_made_it(backend: CoreMLBackend) -> None:
     calls: list[tuple[int, int]] = []
-    result = backend.generate(REQUEST, progress=lambda done, total: calls.append((done, total)))
-    width, height = backend.bundle.size
+    result = backend.generate(REQUEST, progress=lambda step: calls.append((step.done, step.total)))
+    width, height = backend.bundle.contract.size
     assert (result.pixels.shape, result.pixels.dtype) == ((height, width, 3), np.uint8)
     assert result.pixels.std() > 5
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert (backend.model, backend.name) == ("mini", RUNTIME_NAME)
-    assert (result.model, result.backend, result.request) == ("mini", RUNTIME_NAME, REQUEST)
+    assert (backend.model, backend.name) == ("mini", runtime_name())
+    assert (result.model, result.backend, result.request) == ("mini", runtime_name(), REQUEST)
     assert result.model_hash == backend.model_hash == backend.bundle.hash
     assert set(result.timings_s) == {"encode", "denoise", "decode"}
     assert sum(result.timings_s.values()) == pytest.approx(result.duration_s, abs=0.01)
@@ -73,36 +73,9 @@ def test_every_setting_counts(backend: CoreMLBackend, change: dict[str, Any]) ->
 def test_every_scheduler_draws(backend: CoreMLBackend, scheduler: str) -> None:
     calls: list[tuple[int, int]] = []
     request = replace(REQUEST, scheduler=scheduler)
-    result = backend.generate(request, lambda done, total: calls.append((done, total)))
+    result = backend.generate(request, lambda step: calls.append((step.done, step.total)))
     assert result.pixels.std() > 5
     assert calls[-1][0] == calls[-1][1] == len(calls)
-
-
-class OneAtATime:
-    """A UNet for a batch of one, made of the one for two."""
-
-    def __init__(self, unet: Any) -> None:
-        self.unet = unet
-
-    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        assert all(len(value) == 1 for value in inputs.values())
-        return {
-            name: value[:1]
-            for name, value in self.unet.predict(
-                {name: np.concatenate([value, value]) for name, value in inputs.items()}
-            ).items()
-        }
-
-
-@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
-def test_a_unet_for_one_draws_what_one_for_two_draws(backend: CoreMLBackend, guidance_scale: float) -> None:
-    parts = backend._parts
-    assert parts is not None
-    alone = CoreMLBackend(
-        replace(backend.bundle, batch=1), backend._tokenizer, replace(parts, unet=OneAtATime(parts.unet))
-    )
-    request = replace(REQUEST, guidance_scale=guidance_scale)
-    assert difference(alone.generate(request).pixels, backend.generate(request).pixels) < 0.1
 
 
 def test_no_guidance_leaves_the_negative_prompt_out(backend: CoreMLBackend) -> None:
@@ -125,7 +98,7 @@ def test_what_the_model_cannot_draw_is_said_with_a_remedy(
 
 
 def test_its_own_size_may_be_asked_for(backend: CoreMLBackend) -> None:
-    width, height = backend.bundle.size
+    width, height = backend.bundle.contract.size
     request = replace(REQUEST, width=width, height=height)
     np.testing.assert_array_equal(backend.generate(request).pixels, backend.generate(REQUEST).pixels)
 
@@ -134,7 +107,7 @@ def test_its_own_size_may_be_asked_for(backend: CoreMLBackend) -> None:
 def test_it_stops_between_two_calls(backend: CoreMLBackend, after: int) -> None:
     calls: list[int] = []
     with pytest.raises(CancelledError):
-        backend.generate(REQUEST, lambda done, _: calls.append(done), lambda: len(calls) >= after)
+        backend.generate(REQUEST, lambda step: calls.append(step.done), lambda: len(calls) >= after)
     assert len(calls) == after
     assert backend.generate(REQUEST).pixels.std() > 5
 

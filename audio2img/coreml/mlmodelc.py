@@ -1,0 +1,47 @@
+"""What a compiled model (`.mlmodelc`) says of itself: it has no specification, but a metadata.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio2img.coreml.mlpackage import ArraySpec, Description
+from audio2img.errors import ModelError
+
+SCHEMA_TYPES: dict[str, np.dtype[np.generic]] = {
+    "Float16": np.dtype(np.float16),
+    "Float32": np.dtype(np.float32),
+    "Double": np.dtype(np.float64),
+    "Int32": np.dtype(np.int32),
+}
+REMEDY = "get the model again, or convert it: audio2img models convert"
+
+
+def read_compiled_description(path: Path) -> Description:
+    """What a `.mlmodelc` takes and gives, from its metadata.json.
+
+    Raises ModelError if that file is missing or damaged.
+    """
+    metadata = path / "metadata.json"
+    try:
+        (content, *_) = json.loads(metadata.read_text(encoding="utf-8"))
+        inputs = tuple(_read_schema(entry) for entry in content["inputSchema"])
+        outputs = tuple(_read_schema(entry) for entry in content["outputSchema"])
+    except OSError as error:
+        raise ModelError(f"the compiled model {path} cannot be read: {error}", REMEDY) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(f"{metadata} is damaged: {error!r}", REMEDY) from error
+    return Description(inputs, outputs)
+
+
+def _read_schema(entry: Mapping[str, Any]) -> ArraySpec:
+    """One entry of inputSchema or outputSchema; its shape is a JSON list within a text."""
+    shape = json.loads(entry["shape"] or "[]")
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"the shape {entry['shape']!r}")
+    optional = str(entry.get("isOptional", "0")) == "1"
+    return ArraySpec(str(entry["name"]), tuple(shape), SCHEMA_TYPES[entry["dataType"]], optional)
