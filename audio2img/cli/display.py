@@ -12,7 +12,10 @@ import click
 from audio2img.pipeline import Event
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
+
+    from audio2img.cli.preview import PreviewScreen
 
 LABELS = {
     "record": "listening",
@@ -28,11 +31,15 @@ LABELS = {
 class Display(logging.Handler):
     """Shows a Pipeline's events: with rich on a terminal, warnings only elsewhere, nothing when quiet.
 
+    previews: show the picture as it grows, where the terminal can.
+
     While it is open it also takes what the package logs as a warning, such as damage in a file.
     """
 
-    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, quiet: bool = False, verbose: bool = False, previews: bool = True) -> None:
         super().__init__(logging.WARNING)
+        self._previews = previews
+        self._screen: PreviewScreen | None = None
         self._quiet = quiet
         self._verbose = verbose
         self._progress: Progress | None = None
@@ -48,7 +55,18 @@ class Display(logging.Handler):
             self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._progress.add_task("starting", total=None)
             self._progress.start()
+            if self._previews:
+                self._screen = self._open_screen(self._progress.console)
         return self
+
+    @staticmethod
+    def _open_screen(console: Console) -> PreviewScreen | None:
+        from audio2img.cli.preview import PreviewScreen, find_encoder
+
+        encode = find_encoder()
+        if encode is None:
+            return None
+        return PreviewScreen(console.file, lambda rows: console.print("\n" * (rows - 1)), encode)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -70,6 +88,8 @@ class Display(logging.Handler):
                 label = f"{label}: {event.text[-60:]}"
             total = None if event.done is None else 1.0
             self._progress.update(self._task, description=label, total=total, completed=event.done or 0.0)
+        if self._screen is not None and event.preview is not None:
+            self._screen.show(event.preview)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.say(record.getMessage())

@@ -29,7 +29,10 @@ def command(text: tuple[str, ...], as_json: bool, open_after: bool, **given: Any
     words = sys.stdin.read() if text == ("-",) else " ".join(text)
     options = make_options(given)
     output = output_of(given)
-    with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
+    with (
+        Display(given["quiet"], given["verbose"], given["previews"]) as display,
+        open_pipeline(given, display) as pipeline,
+    ):
 
         def job() -> tuple[Drawing, list[Path]]:
             drawing = pipeline.generate(words, options)

@@ -85,6 +85,7 @@ picture_options = _together(
         default=None,
         help="Hold one part of the model at a time; on its own on a Mac of 8 GB.",
     ),
+    click.option("--previews/--no-previews", default=True, help="Show it as it grows, in iTerm2 and kitty."),
     click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes."),
     click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done."),
 )

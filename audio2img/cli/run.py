@@ -43,7 +43,7 @@ def command(audio: str | None, picture: str | None, as_json: bool, open_after: b
     """
     if picture and audio:
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
-    with Display(given["quiet"], given["verbose"]) as display:
+    with Display(given["quiet"], given["verbose"], given["previews"]) as display:
         if picture:
             drawing, paths = _draw_again(Path(picture), given, display)
         else:
