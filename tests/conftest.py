@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,90 @@ def mini_bundle() -> Path:
 @pytest.fixture(scope="session")
 def demo_audio() -> Path:
     return MINI / "demo.flac"
+
+
+@pytest.fixture
+def core_ml_stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """A Mac as far as this package asks: at the one place where it calls coremltools, the reference
+    runtime stands in. Gives the list of what was asked of it: ("compile", name) and ("open", units).
+
+    What it compiles holds the package and the metadata.json that Apple's compiler writes.
+    """
+    from audio2img.coreml import apple
+    from audio2img.coreml.mlpackage import Package
+    from audio2img.coreml.reference import ReferenceModel
+
+    asked: list[tuple[str, str]] = []
+
+    def compile_package(package: Path, destination: Path) -> None:
+        asked.append(("compile", package.name))
+        write_compiled(package, destination)
+
+    def open_compiled(path: Path, compute_units: str) -> ReferenceModel:
+        asked.append(("open", compute_units))
+        return ReferenceModel(Package(path / "stand-in.mlpackage"))
+
+    monkeypatch.setattr(apple, "is_here", lambda: True)
+    monkeypatch.setattr(apple, "versions", lambda: ("9.0", "15.1"))
+    monkeypatch.setattr(apple, "compile_package", compile_package)
+    monkeypatch.setattr(apple, "open_compiled", open_compiled)
+    return asked
+
+
+def write_compiled(package: Path, destination: Path) -> None:
+    """A `.mlmodelc` that describes itself as one of Apple's compiler does."""
+    from audio2img.coreml.mlpackage import ArraySpec, read_description
+
+    kinds = {"float16": "Float16", "float32": "Float32", "int32": "Int32"}
+
+    def schema(specs: tuple[ArraySpec, ...]) -> list[dict[str, str]]:
+        return [
+            {
+                "hasShapeFlexibility": "0",
+                "isOptional": str(int(spec.optional)),
+                "dataType": kinds[spec.dtype.name],
+                "formattedType": f"MultiArray ({kinds[spec.dtype.name]} {' × '.join(map(str, spec.shape))})",
+                "shortDescription": "",
+                "shape": str(list(spec.shape)),
+                "name": spec.name,
+                "type": "MultiArray",
+            }
+            for spec in specs
+        ]
+
+    description = read_description(package)
+    content = {
+        "metadataOutputVersion": "3.0",
+        "storagePrecision": "Mixed (Float16, Palettized (8 bits))",
+        "outputSchema": schema(description.outputs),
+        "modelParameters": [],
+        "specificationVersion": 7,
+        "isUpdatable": "0",
+        "modelType": {"name": "MLModelType_mlProgram"},
+        "inputSchema": schema(description.inputs),
+        "userDefinedMetadata": {},
+        "method": "predict",
+    }
+    shutil.copytree(package, destination / "stand-in.mlpackage")
+    text = json.dumps([content], indent=2, ensure_ascii=False)
+    (destination / "metadata.json").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def as_compiled() -> Callable[[Path, Path], Path]:
+    """as_compiled(bundle of packages, folder): the same model as Apple's compiled resources."""
+    from audio2img.coreml.layout import COMPILED_NAMES
+
+    def convert(bundle: Path, folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        for part, name in COMPILED_NAMES.items():
+            for package in bundle.glob(f"*_{part}.mlpackage"):
+                write_compiled(package, folder / f"{name}.mlmodelc")
+        for path in (path for path in bundle.iterdir() if path.is_file()):
+            shutil.copyfile(path, folder / path.name)
+        return folder
+
+    return convert
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -6,6 +6,7 @@ Tests on other systems put the reference runtime in the place of these functions
 from __future__ import annotations
 
 import platform
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,11 @@ class Predictor(Protocol):
     """What coremltools gives for a loaded model."""
 
     def predict(self, data: dict[str, Any]) -> Mapping[str, Any]: ...
+
+
+def is_here() -> bool:
+    """True on macOS, where Core ML is part of the system."""
+    return sys.platform == "darwin"
 
 
 def versions() -> tuple[str, str]:

@@ -9,12 +9,12 @@ Any of these folders may be given.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audio2img.coreml import apple
 from audio2img.errors import ModelError
 
 Attention = Literal["original", "split_einsum"]
@@ -91,7 +91,7 @@ def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _best_below(folder: Path, preferred: Attention | None) -> Path:
-    wanted = ".mlmodelc" if sys.platform == "darwin" else ".mlpackage"
+    wanted = ".mlmodelc" if apple.is_here() else ".mlpackage"
 
     def rank(path: Path) -> tuple[bool, bool]:
         other_attention = preferred is not None and attention_of(path) not in (preferred, None)
@@ -114,7 +114,7 @@ def _find_part(root: Path, part: str) -> Path | None:
     if len(packages) > 1:
         names = ", ".join(path.name for path in packages)
         raise ModelError(f"the folder {root} has several models: {names}", "put each in its own folder")
-    candidates = compiled + packages if sys.platform == "darwin" else packages + compiled
+    candidates = compiled + packages if apple.is_here() else packages + compiled
     return candidates[0] if candidates else None
 
 

@@ -6,7 +6,6 @@ of the part's description.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +28,7 @@ class Model(Protocol):
 
 def runtime_name() -> str:
     """The runtime that load_part gives on this machine, as it is recorded with a picture."""
-    return "coreml" if sys.platform == "darwin" else "reference"
+    return "coreml" if apple.is_here() else "reference"
 
 
 def load_part(path: Path, compute_units: str = "ALL") -> Model:
@@ -38,7 +37,7 @@ def load_part(path: Path, compute_units: str = "ALL") -> Model:
     compute_units: one of units.COMPUTE_UNITS; without Core ML it has no meaning.
     Raises ModelError if the model is missing or damaged, MachineError if this machine cannot run it.
     """
-    if sys.platform == "darwin":
+    if apple.is_here():
         return CoreMLModel(path, compute_units)
     if path.suffix != ".mlpackage":
         raise MachineError(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 
+from audio2img.coreml import apple
 from audio2img.coreml.layout import Attention
 from audio2img.errors import UsageError
 
@@ -66,7 +66,7 @@ def preferred_attention() -> Attention | None:
 @cache
 def performance_cores() -> int | None:
     """The number of performance cores of an Apple chip; None on any other machine."""
-    if sys.platform != "darwin":
+    if not apple.is_here():
         return None
     try:
         answer = subprocess.run(
@@ -89,4 +89,4 @@ def memory_bytes() -> int | None:
 def has_small_memory() -> bool:
     """True on a Mac of 8 GB or less, where not all parts of a Stable Diffusion fit beside each other."""
     memory = memory_bytes()
-    return sys.platform == "darwin" and memory is not None and memory <= SMALL_MEMORY_BYTES
+    return apple.is_here() and memory is not None and memory <= SMALL_MEMORY_BYTES

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml import layout
 from audio2img.coreml.bundle import load_bundle
 from audio2img.coreml.mlmodelc import read_compiled_description
 from audio2img.errors import ModelError
@@ -259,26 +258,3 @@ def test_a_damaged_description_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "metadata.json").write_text(content)
     with pytest.raises(ModelError, match=r"metadata\.json"):
         read_compiled_description(tmp_path)
-
-
-@pytest.mark.parametrize(("platform", "suffix"), [("darwin", ".mlmodelc"), ("linux", ".mlpackage")])
-def test_compiled_models_go_first_on_a_mac(
-    bundle_copy: Path, monkeypatch: pytest.MonkeyPatch, platform: str, suffix: str
-) -> None:
-    unet = load_bundle(bundle_copy).parts["unet"]
-    compiled = bundle_copy / "Unet.mlmodelc"
-    compiled.mkdir()
-    kinds = {np.dtype(np.float16): "Float16", np.dtype(np.float32): "Float32"}
-
-    def schema(specs: Any) -> list[dict[str, str]]:
-        return [
-            {"name": spec.name, "shape": str(list(spec.shape)), "dataType": kinds[spec.dtype]}
-            for spec in specs
-        ]
-
-    content = [
-        {"inputSchema": schema(unet.description.inputs), "outputSchema": schema(unet.description.outputs)}
-    ]
-    (compiled / "metadata.json").write_text(json.dumps(content))
-    monkeypatch.setattr(layout.sys, "platform", platform)
-    assert load_bundle(bundle_copy).parts["unet"].path.suffix == suffix
