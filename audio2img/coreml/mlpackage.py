@@ -62,15 +62,15 @@ class Description:
 class Package:
     """An opened package. Raises ModelError, naming the package, if it is missing, damaged or no ML program.
 
-    path: the `.mlpackage` folder; description: its inputs and outputs.
+    path: the `.mlpackage` folder; model_path: the model file in it; description: its inputs and outputs.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._model_path = find_model_file(path)
+        self.model_path = find_model_file(path)
         self._weights: dict[str, WeightFile] = {}
         try:
-            self._spec = mil.parse_model(memoryview(read_model_file(self._model_path)))
+            self._spec = mil.parse_model(memoryview(read_model_file(self.model_path)))
         except WireError as error:
             raise self._damaged(error) from error
         if self._spec.program is None:
@@ -97,19 +97,19 @@ class Package:
         if value.type is None:
             raise self._damaged("a constant is no tensor")
         if isinstance(value.data, BlobReference):
-            return self._weight_file(value.data.file_name).read(value.data.offset, value.type)
+            return self.weight_file(value.data.file_name).read(value.data.offset, value.type)
         try:
             return decode_immediate(value.data, value.type)
         except ModelError as error:
             raise self._damaged(error.message) from error
 
-    def _weight_file(self, name: str) -> WeightFile:
+    def weight_file(self, name: str) -> WeightFile:
         """The weight file that the program calls `name`, opened once."""
         if name not in self._weights:
             relative = PurePosixPath(name.removeprefix(MODEL_PATH_PREFIX))
             if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
                 raise self._damaged(f"its weights lie outside of it, at {name!r}")
-            self._weights[name] = WeightFile(self._model_path.parent / relative)
+            self._weights[name] = WeightFile(self.model_path.parent / relative)
         return self._weights[name]
 
     def _array_spec(self, feature: Feature) -> ArraySpec:

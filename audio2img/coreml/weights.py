@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,17 @@ def decode_elements(packed: NDArray[np.uint8], tensor: TensorType) -> NDArray[np
     return packed.view(NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
 
 
+@dataclass(frozen=True)
+class BlobRecord:
+    """What the metadata of a value says: its type's code (a key of STORED_TYPES if it can be read),
+    where its data starts in the file, how many bytes it has, and how many bits at its end are unused."""
+
+    code: int
+    start: int
+    size: int
+    unused_bits: int
+
+
 class WeightFile:
     """A weight file, mapped, read only. Raises ModelError, naming the file, for whatever is wrong with it."""
 
@@ -140,21 +152,30 @@ class WeightFile:
 
     def read(self, offset: int, tensor: TensorType) -> NDArray[np.generic]:
         """The value whose metadata is at `offset`, which must be of the type `tensor`."""
+        record = self.record(offset)
+        if STORED_TYPES.get(record.code) is not tensor.dtype:
+            raise ModelError(
+                f"the weights {self.path} are damaged: the value at {offset} has the type {record.code}, "
+                f"not {tensor.dtype.name.lower()}"
+            )
+        try:
+            return decode_elements(self.raw(record), tensor)
+        except ModelError as error:
+            raise ModelError(f"the weights {self.path} are damaged at {offset}: {error.message}") from error
+
+    def record(self, offset: int) -> BlobRecord:
+        """The metadata at `offset`, whose data lies within the file."""
         if not HEADER.size <= offset <= len(self._bytes) - METADATA.size:
             raise ModelError(f"the weights {self.path} end before the value at {offset}")
-        sentinel, code, size, start, _ = METADATA.unpack(
+        sentinel, code, size, start, unused_bits = METADATA.unpack(
             self._bytes[offset : offset + METADATA.size].tobytes()
         )
         if sentinel != SENTINEL:
             raise ModelError(f"the weights {self.path} are damaged: no value at {offset}")
-        if STORED_TYPES.get(code) is not tensor.dtype:
-            raise ModelError(
-                f"the weights {self.path} are damaged: the value at {offset} has the type {code}, "
-                f"not {tensor.dtype.name.lower()}"
-            )
         if start > len(self._bytes) or size > len(self._bytes) - start:
             raise ModelError(f"the weights {self.path} end within the value at {offset}")
-        try:
-            return decode_elements(self._bytes[start : start + size].view(np.ndarray), tensor)
-        except ModelError as error:
-            raise ModelError(f"the weights {self.path} are damaged at {offset}: {error.message}") from error
+        return BlobRecord(code, start, size, unused_bits)
+
+    def raw(self, record: BlobRecord) -> NDArray[np.uint8]:
+        """(size,) the bytes of a value, a read-only view of the file."""
+        return self._bytes[record.start : record.start + record.size].view(np.ndarray)
