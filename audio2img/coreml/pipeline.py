@@ -128,18 +128,14 @@ class CoreMLBackend:
         """The pictures of these indices, without those that the safety checker refuses."""
         self._check_request(request, init_image)
         stops = [time.perf_counter()]
-        with self._parts.use(*self._conditioner.encoder_names) as encoders:
-            texts = self._conditioner.encode(
-                encoders, request.prompt, request.negative_prompt, request.long_prompt
-            )
+        texts = self._encode(request)
         _check_cancelled(cancelled)
         noise, source = self._noise_and_source(request, init_image)
         stops.append(time.perf_counter())
         latents = self._denoise_all(request, indices, texts, noise, source, progress, cancelled)
         stops.append(time.perf_counter())
         _check_cancelled(cancelled)
-        with self._parts.use("vae_decoder") as (decoder,):
-            pictures = [decode_latents(self.bundle, decoder, latent) for latent in latents]
+        pictures = self._decode_all(latents)
         stops.append(time.perf_counter())
         kept = self._leave_out_refused(dict(zip(indices, pictures, strict=True)))
         names = ("encode", "denoise", "decode")
@@ -183,6 +179,18 @@ class CoreMLBackend:
                 "leave --init-image out, or get a model with a VAEEncoder",
             )
         check_seed(request.seed)
+
+    # Each part is lent to a method of its own: a name that lives on would keep it in memory.
+
+    def _encode(self, request: ImageRequest) -> Conditioning:
+        with self._parts.use(*self._conditioner.encoder_names) as encoders:
+            return self._conditioner.encode(
+                encoders, request.prompt, request.negative_prompt, request.long_prompt
+            )
+
+    def _decode_all(self, latents: list[Floats]) -> list[Pixels]:
+        with self._parts.use("vae_decoder") as (decoder,):
+            return [decode_latents(self.bundle, decoder, one) for one in latents]
 
     def _noise_and_source(
         self, request: ImageRequest, init_image: Pixels | None

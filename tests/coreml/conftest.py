@@ -160,17 +160,25 @@ Arrays = Mapping[str, tuple[tuple[int, ...], str]]
 
 def write_package(path: Path, inputs: Arrays, operations: Sequence[Op], outputs: Arrays) -> Path:
     """A package at `path` with `operations` as its "main"; inputs, outputs: name -> (shape, type)."""
+    weights = WeightWriter()
+    encoded = [operation.encode(weights) for operation in operations]
+    return write_program(path, inputs, encoded, outputs, bytes(weights.content))
+
+
+def write_program(
+    path: Path, inputs: Arrays, operations: Sequence[bytes], outputs: Arrays, weights: bytes = b""
+) -> Path:
+    """The same of operations that are encoded already."""
 
     def feature(field_number: int, name: str, shape: tuple[int, ...], dtype: str) -> bytes:
         sizes = bytes_field(1, b"".join(varint(size) for size in shape)) if shape else b""
         array = bytes_field(5, sizes + number_field(2, ARRAY_TYPES[dtype]))
         return bytes_field(field_number, bytes_field(1, name) + bytes_field(3, array))
 
-    weights = WeightWriter()
     description = b"".join(feature(1, name, *spec) for name, spec in inputs.items())
     description += b"".join(feature(10, name, *spec) for name, spec in outputs.items())
     block = b"".join(bytes_field(2, name) for name in outputs)
-    block += b"".join(bytes_field(3, operation.encode(weights)) for operation in operations)
+    block += b"".join(bytes_field(3, operation) for operation in operations)
     function = b"".join(
         bytes_field(1, bytes_field(1, name) + bytes_field(2, tensor_type(dtype, shape)))
         for name, (shape, dtype) in inputs.items()
@@ -182,7 +190,7 @@ def write_package(path: Path, inputs: Arrays, operations: Sequence[Op], outputs:
     data = path / "Data" / "com.apple.CoreML"
     (data / "weights").mkdir(parents=True)
     (data / "model.mlmodel").write_bytes(model)
-    (data / "weights" / "weight.bin").write_bytes(bytes(weights.content))
+    (data / "weights" / "weight.bin").write_bytes(weights)
     manifest = {
         "fileFormatVersion": "1.0.0",
         "itemInfoEntries": {"A": {"path": "com.apple.CoreML/model.mlmodel", "author": "com.apple.CoreML"}},
@@ -190,6 +198,51 @@ def write_package(path: Path, inputs: Arrays, operations: Sequence[Op], outputs:
     }
     (path / "Manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return path
+
+
+def split_package(package: Path, first: Path, second: Path) -> None:
+    """A package cut in the middle of its program, as Apple's --chunk-unet does: each half takes what it
+    needs of the original inputs, the second also what the first hands over."""
+    from audio2img.coreml import mil
+    from audio2img.coreml.mlpackage import find_model_file
+    from audio2img.coreml.protobuf import as_bytes, iter_fields, read_map_entry
+
+    data = memoryview(find_model_file(package).read_bytes())
+    spec = mil.parse_model(data)
+    assert spec.program is not None
+    function = mil.parse_function(spec.program)
+    body = next(read_map_entry(v)[1] for n, _, v in iter_fields(spec.program) if n == 2)
+    block = next(read_map_entry(v)[1] for n, _, v in iter_fields(body) if n == 3)
+    raw = [bytes(as_bytes(v)) for n, _, v in iter_fields(block) if n == 3]
+    fixed = {i for i, op in enumerate(function.operations) if op.type.startswith("const")}
+    moving = [i for i in range(len(raw)) if i not in fixed]
+    halves = (moving[: len(moving) // 2], moving[len(moving) // 2 :])
+
+    def named(indices: list[int]) -> tuple[set[str], dict[str, Any]]:
+        operations = [function.operations[i] for i in indices]
+        used = {a.name for op in operations for row in op.inputs.values() for a in row if a.name}
+        return used, {out.name: out.type for op in operations for out in op.outputs}
+
+    (used_1, made_1), (used_2, _) = named(halves[0]), named(halves[1])
+    handed = {name: kind for name, kind in made_1.items() if name in used_2 or name in function.outputs}
+    arrays = {name: (kind.shape, kind.dtype.name.lower()) for name, kind in handed.items()}
+    types = {
+        value.name: (value.type.shape, value.type.dtype.name.lower())
+        for value in function.inputs
+        if value.type
+    }
+    result = {
+        out.name: (out.type.shape, out.type.dtype.name.lower())
+        for op in function.operations for out in op.outputs if out.name in function.outputs and out.type
+    }  # fmt: skip
+    for dest, indices, used, more, outputs in (
+        (first, halves[0], used_1, {}, arrays), (second, halves[1], used_2, arrays, result),
+    ):  # fmt: skip
+        inputs = {name: kind for name, kind in types.items() if name in used} | more
+        kept = [raw[i] for i in sorted(fixed | set(indices))]
+        write_program(dest, inputs, kept, outputs)
+        weights = package / "Data/com.apple.CoreML/weights/weight.bin"
+        (dest / "Data/com.apple.CoreML/weights/weight.bin").write_bytes(weights.read_bytes())
 
 
 PackageWriter = Callable[[Arrays, Sequence[Op], Arrays], Path]
@@ -214,7 +267,7 @@ def tools() -> Any:
 
     return SimpleNamespace(
         Op=Op, Ref=Ref, Stored=Stored, pack_bits=pack_bits, bytes_field=bytes_field,
-        number_field=number_field, varint=varint, write_package=write_package,
+        number_field=number_field, varint=varint, write_package=write_package, split_package=split_package,
     )  # fmt: skip
 
 
