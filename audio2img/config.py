@@ -45,8 +45,9 @@ def config_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """What can be made again: compiled models, half-finished work."""
-    return Path(platformdirs.user_cache_dir(APP, appauthor=False))
+    """What can be made again: compiled models, half-finished work. AUDIO2IMG_CACHE chooses another folder."""
+    chosen = os.environ.get("AUDIO2IMG_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir(APP, appauthor=False))
 
 
 def log_file() -> Path:

@@ -16,6 +16,7 @@ from audio2img.store.catalog import DEFAULTS, ModelRow, find_row, load_catalog
 LAZY = {
     "convert": ("models_convert", "A diffusers model to Core ML packages."),
     "compress": ("models_compress", "Smaller weights: palettized or quantized, with a report."),
+    "prune": ("models_prune", "Remove what Core ML compiled and keeps."),
 }
 
 

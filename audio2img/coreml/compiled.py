@@ -74,14 +74,24 @@ def compiled_entries() -> Iterator[Path]:
         yield from (path for path in sorted(folder.iterdir()) if path.is_dir())
 
 
+def entry_bytes(entry: Path) -> int:
+    """The size of one of compiled_entries; 0 for one that has just gone."""
+    size = 0
+    for path in entry.rglob("*"):
+        with suppress(OSError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size
+
+
 def prune_compiled() -> int:
     """Empty the cache; gives the bytes that are free now. Raises MachineError where something cannot go."""
     freed = 0
     for entry in compiled_entries():
-        size = sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
+        size = entry_bytes(entry)
         try:
             shutil.rmtree(entry)
         except OSError as error:
-            raise MachineError(f"cannot remove {entry}: {error.strerror}", "check its permissions") from error
+            reason = error.strerror or error
+            raise MachineError(f"cannot remove {entry}: {reason}", "check its permissions") from error
         freed += size
     return freed
