@@ -71,7 +71,7 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
     Stable Diffusion 1.x, 2.x or XL, with its weights as safetensors. Every part is compared with
     the original as it is converted. Needs: pip install 'audio2img[convert]'.
     """
-    from audio2img.coreml.conversion import ConversionOptions, convert_model, convert_with_apple
+    from audio2img.coreml.conversion import ConversionOptions, convert_model
 
     say = _quiet if quiet else _say
     engine, attention = given.pop("engine"), given.pop("attention")
@@ -87,6 +87,8 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
         )
 
     if engine == "apple":
+        from audio2img.coreml.apple_tools.converter import convert_with_apple
+
         report = convert_with_apple(source, dest, options, attention or "SPLIT_EINSUM_V2", replace, progress)
     else:
         report = convert_model(source, dest, options, replace, progress)

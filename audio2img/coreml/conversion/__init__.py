@@ -6,7 +6,6 @@ apple/ml-stable-diffusion's converter makes them take and give, so that either's
 
 from __future__ import annotations
 
-from audio2img.coreml.conversion.apple_converter import convert_with_apple
 from audio2img.coreml.conversion.converter import Progress, convert_model
 from audio2img.coreml.conversion.plan import BITS, PARTS, ConversionOptions, ConversionReport, PartReport
 from audio2img.coreml.conversion.source import Source, open_source
@@ -20,6 +19,5 @@ __all__ = [
     "Progress",
     "Source",
     "convert_model",
-    "convert_with_apple",
     "open_source",
 ]

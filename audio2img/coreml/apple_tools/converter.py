@@ -1,24 +1,18 @@
-"""Apple's own converter, run in the environment that scripts/apple_env.py makes.
+"""Apple's own converter, for what our tracer has not: split-einsum attention for the Neural Engine.
 
-apple/ml-stable-diffusion's python_coreml_stable_diffusion.torch2coreml has what our tracer has not:
-split-einsum attention for the Neural Engine. It pins packages that the rest of the house cannot
-live with, hence an environment of its own. None of its running was tried here, where GitHub
-cannot be reached; what is asked of it is built by `apple_arguments`, which is tested.
+None of its running was tried on the machines this was written on, where GitHub cannot be reached;
+what is asked of it is built by `apple_arguments`, which is tested.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
-
+from audio2img.coreml.apple_tools.environment import CONVERTER, environment_python, run_module
 from audio2img.coreml.conversion.converter import (
     Progress,
     check_destination,
@@ -33,9 +27,6 @@ from audio2img.coreml.conversion.plan import ConversionOptions, ConversionReport
 from audio2img.coreml.conversion.source import Source
 from audio2img.errors import MachineError, ModelError, UsageError
 
-ENVIRONMENT_VARIABLE = "AUDIO2IMG_APPLE_ENV"
-CONVERTER = "python_coreml_stable_diffusion.torch2coreml"
-REMEDY = "make it: python scripts/apple_env.py"
 Attention = Literal["ORIGINAL", "SPLIT_EINSUM", "SPLIT_EINSUM_V2"]
 FLAGS = {
     "text_encoder": "--convert-text-encoder",
@@ -45,22 +36,6 @@ FLAGS = {
     "vae_encoder": "--convert-vae-encoder",
     "safety_checker": "--convert-safety-checker",
 }
-
-
-def environment_folder() -> Path:
-    """Where scripts/apple_env.py makes the environment: AUDIO2IMG_APPLE_ENV, or among our data."""
-    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
-    return (
-        Path(chosen) if chosen else Path(platformdirs.user_data_dir("audio2img", appauthor=False)) / "apple"
-    )
-
-
-def environment_python() -> Path:
-    """The Python of Apple's environment. Raises MachineError, saying how to make it, where there is none."""
-    python = environment_folder() / "bin" / "python"
-    if not python.is_file():
-        raise MachineError(f"Apple's converter has no environment in {environment_folder()}", REMEDY)
-    return python
 
 
 def apple_arguments(
@@ -102,7 +77,7 @@ def convert_with_apple(
     Raises MachineError without its environment, ModelError if it fails.
     """
     started = time.perf_counter()
-    python = environment_python()
+    environment_python()
     check_destination(folder, replace)
     opened = find_source(str(source), options)
     name = options.name or opened.name
@@ -110,7 +85,7 @@ def convert_with_apple(
         arguments = apple_arguments(opened, work, options, attention, sys.platform == "darwin")
         if progress is not None:
             progress("model with Apple's converter", 0, 1, None)
-        run_module(python, CONVERTER, arguments)
+        run_module(CONVERTER, arguments)
         reports = tuple(
             _collect(work, part, options, options.version or name, started) for part in opened.parts
         )
@@ -127,15 +102,6 @@ def convert_with_apple(
         latent_rgb_db=None if rgb is None else rgb["psnr_db"],
         parts=reports,
     )
-
-
-def run_module(python: Path, module: str, arguments: Sequence[str]) -> None:
-    """`python -m module arguments`, its words on stderr. Raises ModelError if it fails."""
-    command = [str(python), "-m", module, *arguments]
-    # stdout is ours, for results; this is progress.
-    code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()).returncode
-    if code != 0:
-        raise ModelError(f"Apple's {module} failed with exit code {code}; its last lines say why")
 
 
 def _collect(work: Path, part: str, options: ConversionOptions, version: str, started: float) -> PartReport:
