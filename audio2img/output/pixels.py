@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,12 @@ def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], str]:
     except OSError as error:
         raise InputError(f"cannot read the picture {picture}: {error.strerror}", _REMEDY) from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"the picture {picture} has {image.width}x{image.height} pixels", _REMEDY)
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the large pictures refused below, and of odd metadata
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise InputError(f"the picture {picture} has too many pixels: {image.size}", _REMEDY)
+                upright = ImageOps.exif_transpose(image).convert("RGBA")
     except InputError:
         raise
     except Exception as error:  # Pillow's plugins raise many kinds on damaged files
