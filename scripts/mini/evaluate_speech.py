@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from pywhispercpp.model import Model
 
 from audio2img import mini_world
+from audio2img.errors import NothingToDrawError
+from audio2img.recognition.whisper import WhisperRecognizer
+from audio2img.store.catalog import resolve_model
+from audio2img.types import AudioClip
 from scripts.mini.speech_augment import Augmenter
 from scripts.mini.speech_corpus import (
     MAX_CLIP_S,
@@ -102,12 +106,24 @@ def count_word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> in
     return row[-1]
 
 
+def count_kept(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """How many words of the one are in the other in the same order (longest common subsequence)."""
+    row = [0] * (len(hypothesis) + 1)
+    for wanted in reference:
+        diagonal = 0
+        for j, got in enumerate(hypothesis, 1):
+            diagonal, row[j] = row[j], diagonal + 1 if wanted == got else max(row[j], row[j - 1])
+    return row[-1]
+
+
 def score_words(heard: Sequence[Heard]) -> dict[str, float]:
-    """Word error rate and share of wholly right transcripts, both in percent."""
+    """Word error rate, share of words kept and of wholly right transcripts, in percent."""
     n_words = sum(len(item.target.split()) for item in heard)
+    n_kept = sum(count_kept(item.target.split(), item.text.split()) for item in heard)
     return {
         "n": len(heard),
         "wer": 100 * sum(item.n_errors for item in heard) / max(1, n_words),
+        "kept": 100 * n_kept / max(1, n_words),
         "exact": 100 * sum(item.n_errors == 0 for item in heard) / len(heard),
     }
 
@@ -115,6 +131,20 @@ def score_words(heard: Sequence[Heard]) -> dict[str, float]:
 def score_empty(heard: Sequence[Heard]) -> dict[str, float]:
     """Share of empty transcripts, in percent."""
     return {"n": len(heard), "empty": 100 * sum(not item.text for item in heard) / len(heard)}
+
+
+def score_refused(path: Path, sayings: Sequence[Saying]) -> dict[str, float]:
+    """Share, in percent, of clips that the whole recognizer refuses: the model with what guards it."""
+    model = resolve_model("mini-whisper", "speech")
+    recognizer = WhisperRecognizer(path, name=model.name, min_probability=model.min_probability)
+    refused = 0
+    for saying in sayings:
+        try:
+            recognizer.transcribe(AudioClip(saying.samples))
+        except NothingToDrawError:
+            refused += 1
+    recognizer.close()
+    return {"n": len(sayings), "empty": 100 * refused / max(1, len(sayings))}
 
 
 def speak_recipe(recipe: ShardRecipe) -> list[Saying]:
@@ -220,6 +250,7 @@ def main(model_dir: Path, n: int, seed: int) -> dict[str, Any]:
     seen = [training_voices("espeak")[0], *training_voices("flite")[:2], *training_voices("festival")]
     lists = speak_texts(write_lists(max(4, n // 10), seed), [*seen, *unseen.values()], seed)
     words = mini_world.spoken_words()
+    sounds = make_sounds(4 * n, seed)
     results: dict[str, Any] = {
         "model": {"file": path.name, "size_bytes": path.stat().st_size},
         "sentences": {name: score_words(items) for name, items in heard.items() if "," not in name},
@@ -234,7 +265,8 @@ def main(model_dir: Path, n: int, seed: int) -> dict[str, Any]:
         "unknown_speech": {
             name: score_empty(items) for name, items in heard.items() if name.startswith("unknown")
         },
-        "no_speech": score_empty(listener.hear_all(make_sounds(4 * n, seed))),
+        "no_speech": score_empty(listener.hear_all(sounds)),
+        "refused_no_speech": score_refused(path, sounds),
         "milliseconds_for_5_s": time_transcription(listener, lists[0].samples),
     }
     everyday = listener.hear_all(
@@ -260,6 +292,8 @@ def _summarize(results: dict[str, Any]) -> dict[str, Any]:
             "wer_unseen_voices": mean("sentences", "unseen", "wer"),
             "wer_half_unknown_seen": mean("half_unknown", "mixed, seen", "wer"),
             "wer_half_unknown_unseen": mean("half_unknown", "mixed, unseen", "wer"),
+            "kept_half_unknown_seen": mean("half_unknown", "mixed, seen", "kept"),
+            "kept_half_unknown_unseen": mean("half_unknown", "mixed, unseen", "kept"),
             "empty_unknown_speech": mean("unknown_speech", "", "empty"),
         }
     }
@@ -267,12 +301,16 @@ def _summarize(results: dict[str, Any]) -> dict[str, Any]:
 
 def write_table(results: dict[str, Any]) -> str:
     """The figures as a Markdown table."""
-    lines = ["| what | clips | word errors | wholly right | empty |", "| --- | --- | --- | --- | --- |"]
-    for group in ("sentences", "half_unknown", "single_words", "long_lists", "unknown_speech", "no_speech"):
+    lines = [
+        "| what | clips | word errors | words kept | wholly right | empty |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    groups = ("sentences", "half_unknown", "single_words", "long_lists", "unknown_speech", "no_speech")
+    for group in (*groups, "refused_no_speech"):
         found = results[group]
         rows = {"": found} if "n" in found else found
         for name, row in rows.items():
-            cells = [f"{row[key]:.1f} %" if key in row else "" for key in ("wer", "exact", "empty")]
+            cells = [f"{row[key]:.1f} %" if key in row else "" for key in ("wer", "kept", "exact", "empty")]
             title = f"{group.replace('_', ' ')}{': ' if name else ''}{name}"
             lines.append(f"| {title} | {row['n']} | {' | '.join(cells)} |")
     lines += [
