@@ -1,18 +1,23 @@
 """Apple's own converter, for what our tracer has not: split-einsum attention for the Neural Engine.
 
-None of its running was tried on the machines this was written on, where GitHub cannot be reached;
-what is asked of it is built by `apple_arguments`, which is tested.
+Its parts are compared with torch as our own are, where torch is installed beside it. The tests have
+no Apple environment (GitHub is not reached there): they test what is asked of the converter and
+what is made of its answer. It was run once by hand on Linux, in an environment of environment.py's
+pins made from a local clone of that commit: every part of the mini model and of the tiny SDXL came
+out with SPLIT_EINSUM_V2 and agreed with torch.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
+import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from audio2img.coreml.apple_tools.environment import CONVERTER, environment_python, run_module
+from audio2img.coreml.apple_tools.legacy import view_folder
 from audio2img.coreml.conversion.converter import (
     Progress,
     check_destination,
@@ -21,9 +26,11 @@ from audio2img.coreml.conversion.converter import (
     finish_folder,
     fit_colours,
     folder_size,
+    make_job,
     new_folder,
+    run_worker,
 )
-from audio2img.coreml.conversion.plan import ConversionOptions, ConversionReport, PartReport, package_name
+from audio2img.coreml.conversion.plan import ConversionOptions, ConversionReport, PartReport
 from audio2img.coreml.conversion.source import Source
 from audio2img.errors import MachineError, ModelError, UsageError
 
@@ -39,11 +46,11 @@ FLAGS = {
 
 
 def apple_arguments(
-    source: Source, folder: Path, options: ConversionOptions, attention: Attention, check: bool
+    source: Source, folder: Path, options: ConversionOptions, attention: Attention
 ) -> list[str]:
     """What torch2coreml is called with to convert `source` into `folder`.
 
-    check: compare each part with torch, which needs a Mac. Raises UsageError for what Apple's cannot do.
+    Raises UsageError for what Apple's converter cannot do.
     """
     if options.chunk_unet and options.bits < 16:
         raise UsageError(
@@ -60,7 +67,6 @@ def apple_arguments(
     arguments += ["--unet-batch-one"] if options.batch == 1 else []
     arguments += ["--chunk-unet"] if options.chunk_unet else []
     arguments += ["--quantize-nbits", str(options.bits)] if options.bits < 16 else []
-    arguments += ["--check-output-correctness"] if check else []
     return arguments
 
 
@@ -69,27 +75,33 @@ def convert_with_apple(
     folder: Path,
     options: ConversionOptions,
     attention: Attention = "SPLIT_EINSUM_V2",
-    replace: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ConversionReport:
-    """As converter.convert_model, by Apple's converter, which checks its own parts on a Mac.
+    """As converter.convert_model, by Apple's converter.
 
-    Raises MachineError without its environment, ModelError if it fails.
+    Raises MachineError without its environment, ModelError if it fails or a part comes out wrong.
     """
     started = time.perf_counter()
     environment_python()
-    check_destination(folder, replace)
+    check_destination(folder, overwrite)
     opened = find_source(str(source), options)
     name = options.name or opened.name
     with new_folder(folder) as work:
-        arguments = apple_arguments(opened, work, options, attention, sys.platform == "darwin")
         if progress is not None:
             progress("model with Apple's converter", 0, 1, None)
-        run_module(CONVERTER, arguments)
-        reports = tuple(
-            _collect(work, part, options, options.version or name, started) for part in opened.parts
-        )
-        rgb = _fit_colours(work, opened, options)
+        with tempfile.TemporaryDirectory(prefix=".source-", dir=work) as scratch:
+            view = replace(opened, folder=Path(scratch) / "model")
+            view_folder(opened.folder, view.folder)
+            run_module(CONVERTER, apple_arguments(view, work, options, attention))
+        has_torch = _has_torch()
+        reports = []
+        for part in opened.parts:
+            reports.append(_collect(work, opened, part, options, has_torch))
+            if progress is not None:
+                progress(part, len(reports), len(opened.parts), reports[-1])
+        latent_size = opened.latent_size_of(options.size)
+        rgb = fit_colours(work, opened, latent_size) if has_torch else None
         finish_folder(work, opened, name, rgb)
         size_bytes = folder_size(work)
     return ConversionReport(
@@ -100,33 +112,44 @@ def convert_with_apple(
         size_bytes=size_bytes,
         duration_s=time.perf_counter() - started,
         latent_rgb_db=None if rgb is None else rgb["psnr_db"],
-        parts=reports,
+        parts=tuple(reports),
     )
 
 
-def _collect(work: Path, part: str, options: ConversionOptions, version: str, started: float) -> PartReport:
-    """Find what Apple's converter made of a part and name it as our own does."""
-    is_chunked = part == "unet" and options.chunk_unet
-    wanted = [f"{part}_chunk1", f"{part}_chunk2"] if is_chunked else [part]
-    if is_chunked:  # the whole UNet stays beside its halves, the same weights again
+def _collect(
+    work: Path, source: Source, part: str, options: ConversionOptions, has_torch: bool
+) -> PartReport:
+    """Find what Apple's converter made of a part, name it as our own does, and compare it with torch."""
+    started = time.perf_counter()
+    job = make_job(source, part, options, work)
+    names = [f"{part}_chunk1", f"{part}_chunk2"] if job.chunked else [part]
+    if job.chunked:  # the whole UNet stays beside its halves, the same weights again
         for whole in work.glob(f"*_{part}.mlpackage"):
             shutil.rmtree(whole)
-    packages = []
-    for one in wanted:
-        found = sorted(work.glob(f"*_{one}.mlpackage"))
+    for name, package in zip(names, job.packages(), strict=True):
+        found = sorted(work.glob(f"*_{name}.mlpackage"))
         if len(found) != 1:
-            raise ModelError(f"Apple's converter made no {one.replace('_', ' ')}", "see what it says above")
-        packages.append(found[0].rename(work / package_name(version, one)))
-    size_bytes = sum(folder_size(package) for package in packages)
-    names = tuple(package.name for package in packages)
-    duration_s = time.perf_counter() - started
-    return PartReport(part, names, size_bytes, duration_s, unchecked="checked by Apple's converter")
+            raise ModelError(f"Apple's converter made no {name.replace('_', ' ')}", "its words above say why")
+        found[0].rename(package)
+    check: dict[str, Any] = {
+        "decibels": {},
+        "unchecked": "not checked: needs pip install 'audio2img[convert]'",
+    }
+    if has_torch:
+        check = run_worker(work, {"check": asdict(job)})
+    return PartReport(
+        part,
+        tuple(package.name for package in job.packages()),
+        sum(folder_size(package) for package in job.packages()),
+        time.perf_counter() - started,
+        **check,
+    )
 
 
-def _fit_colours(work: Path, source: Source, options: ConversionOptions) -> dict[str, Any] | None:
-    """The map for previews, where torch is here as well; without it a known one serves."""
+def _has_torch() -> bool:
+    """Whether our own extra is here too, for the comparison and for the map of the previews."""
     try:
         check_packages()
     except MachineError:
-        return None
-    return fit_colours(work, source, source.latent_size_of(options.size))
+        return False
+    return True

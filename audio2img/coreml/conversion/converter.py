@@ -146,7 +146,7 @@ def _convert_into(
     for part in source.parts:
         if progress is not None:
             progress(part, len(reports), len(source.parts), None)
-        fields = run_worker(work, {"part": asdict(_make_job(source, part, options, latent_size, work, name))})
+        fields = run_worker(work, {"part": asdict(make_job(source, part, options, work))})
         reports.append(PartReport(**{**fields, "packages": tuple(fields["packages"])}))
         if progress is not None:
             progress(part, len(reports), len(source.parts), reports[-1])
@@ -178,20 +178,15 @@ def finish_folder(work: Path, source: Source, name: str, rgb: dict[str, Any] | N
     (work / SIDECAR_NAME).write_text(text, encoding="utf-8")
 
 
-def _make_job(
-    source: Source,
-    part: str,
-    options: ConversionOptions,
-    latent_size: tuple[int, int],
-    work: Path,
-    name: str,
-) -> PartJob:
+def make_job(source: Source, part: str, options: ConversionOptions, work: Path) -> PartJob:
+    """How `part` is converted into the folder `work`."""
+    name = options.name or source.name
     return PartJob(
         folder=str(source.folder.resolve()),
         part=part,
         kind=source.kind,
         variants=dict(source.variants),
-        latent_size=latent_size,
+        latent_size=source.latent_size_of(options.size),
         factor=source.factor,
         package=str(work / package_name(options.version or name, part)),
         model=name,
@@ -227,7 +222,8 @@ def run_worker(work: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _died(task: dict[str, Any], code: int, log: str) -> Exception:
-    what = task["part"]["part"] if "part" in task else "map from latents to colours"
+    fields = task.get("part") or task.get("check") or {"part": "map from latents to colours"}
+    what = fields["part"]
     if code in (-9, 137):
         return MachineError(f"the system stopped converting the {what}, most likely for want of memory")
     words = log.strip().splitlines()[-1:] or [f"exit code {code}"]

@@ -26,6 +26,7 @@ from typing import Any
 
 from audio2img.coreml.conversion.plan import PartJob
 from audio2img.coreml.conversion.source import COMPONENTS
+from audio2img.errors import ModelError
 
 HIDDEN_LAYER = -2  # of an SDXL text encoder: the output of its last layer but one
 TEXT_LENGTH = 77  # positions of CLIP's text encoder
@@ -81,7 +82,17 @@ def load_component(folder: str, component: str, variant: str | None) -> Any:
         "safety_checker": Checker if component == "safety_checker" else None,
     }
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "variant": variant}
-    model = kinds[component].from_pretrained(Path(folder) / component, torch_dtype=torch.float32, **options)
+    path = Path(folder) / component
+    model, loading = kinds[component].from_pretrained(
+        path, torch_dtype=torch.float32, output_loading_info=True, **options
+    )
+    # What is not in the file is made up by from_pretrained, with no more than a warning.
+    if missing := sorted(loading["missing_keys"]) + sorted(map(str, loading["mismatched_keys"])):
+        raise ModelError(
+            f"the weights in {path} are not of this model, or the installed transformers does not know "
+            f"their names: {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""),
+            "run: pip install -U transformers diffusers, or get the model again",
+        )
     return model.float().eval()
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.coreml.constexpr import FORMS
 from audio2img.coreml.conversion.modules import Contract
 from audio2img.coreml.conversion.plan import LEAST_DB, LEAST_DB_ROUNDED, MOST_DB, PartJob
-from audio2img.coreml.mlpackage import read_description
-from audio2img.coreml.runtime import load_part
+from audio2img.coreml.mlpackage import Package, read_description
+from audio2img.coreml.ops import OPERATIONS
+from audio2img.coreml.runtime import load_part, runtime_name
 from audio2img.errors import MachineError, ModelError
 
 CHECK_SEED = 1  # not the tracing's, so that a value frozen into the graph shows
@@ -25,6 +26,8 @@ def check_part(contract: Contract, job: PartJob) -> tuple[dict[str, float], str]
 
     Raises ModelError, naming the part, if an output is below plan.LEAST_DB.
     """
+    if strange := unknown_operations(job):
+        return {}, f"not checked: {', '.join(strange)} runs only in Core ML"
     inputs, expected = answer_of_torch(contract)
     try:
         found = run_packages(job, inputs)
@@ -32,7 +35,7 @@ def check_part(contract: Contract, job: PartJob) -> tuple[dict[str, float], str]
         reason = "too large for this machine" if "parameters" in error.message else error.message
         return {}, f"not checked: {reason}"
     decibels = {name: round(psnr(found[name], expected[name]), 1) for name in contract.outputs}
-    least = (LEAST_DB_ROUNDED if sys.platform == "darwin" else LEAST_DB)[job.bits]
+    least = (LEAST_DB_ROUNDED if runtime_name() == "coreml" else LEAST_DB)[job.bits]
     for name, value in decibels.items():
         if not value >= least:
             raise ModelError(
@@ -41,6 +44,15 @@ def check_part(contract: Contract, job: PartJob) -> tuple[dict[str, float], str]
                 "try another version of torch or coremltools, or report it with the versions",
             )
     return decibels, ""
+
+
+def unknown_operations(job: PartJob) -> list[str]:
+    """The operations of a part that nothing on this machine can run."""
+    if runtime_name() == "coreml":
+        return []
+    known = OPERATIONS.keys() | FORMS.keys() | {"const"}
+    functions = [Package(package).load_function() for package in job.packages()]
+    return sorted({one.type for function in functions for one in function.operations} - known)
 
 
 def answer_of_torch(contract: Contract) -> tuple[Arrays, Arrays]:

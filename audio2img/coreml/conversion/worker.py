@@ -39,14 +39,24 @@ def convert_part(job: PartJob) -> dict[str, Any]:
     }
 
 
+def check_made(job: PartJob) -> dict[str, Any]:
+    """Check packages that were made before, by whomever."""
+    from audio2img.coreml.conversion.modules import make_contract
+    from audio2img.coreml.conversion.parity import check_part
+
+    decibels, unchecked = check_part(make_contract(job), job)
+    return {"decibels": decibels, "unchecked": unchecked}
+
+
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """The result of a task: {"part": fields of PartJob} or {"latent_rgb": {folder, variant, size}}."""
+    """The result of a task: {"part": a PartJob}, {"check": a PartJob} or {"latent_rgb": its arguments}."""
     if "latent_rgb" in task:
         from audio2img.coreml.conversion.latent_rgb import fit_latent_rgb
 
         return fit_latent_rgb(**task["latent_rgb"])
-    fields = task["part"]
-    return convert_part(PartJob(**{**fields, "latent_size": tuple(fields["latent_size"])}))
+    fields = task.get("part") or task["check"]
+    job = PartJob(**{**fields, "latent_size": tuple(fields["latent_size"])})
+    return convert_part(job) if "part" in task else check_made(job)
 
 
 def main(job_file: str, report_file: str) -> int:
