@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,7 +58,7 @@ class ReferenceModel:
         self._check_description(graph)
         self._lock = threading.Lock()
         try:
-            with _one_thread():
+            with _ONE_THREAD:
                 self._plan(graph)
                 self._rehearse(graph)
         except Audio2ImgError as error:
@@ -73,7 +72,7 @@ class ReferenceModel:
         Raises ModelError if a name, shape or type is not what the model takes.
         """
         arrays = self._check_inputs(inputs)
-        with self._lock, _one_thread():
+        with self._lock, _ONE_THREAD:
             results = self._run(arrays, observe)
         return {
             spec.name: result.astype(spec.dtype, copy=False)
@@ -198,14 +197,33 @@ def as_results(result: Any) -> Sequence[Array]:
     return (np.asarray(result),)
 
 
-def _one_thread() -> AbstractContextManager[object]:
-    """Holds the matrix library to one thread.
+class _OneThread:
+    """Holds the matrix library to one thread for as long as any thread of ours asks for it.
 
     The matrices here are small: a second thread gains little on an idle machine, and on one that
-    has anything else to do its busy waiting makes everything ten times slower.
+    has anything else to do its busy waiting makes everything ten times slower. Parts are loaded in
+    parallel, so the first to be done must not free the threads under the others.
     """
-    limit: AbstractContextManager[object] = _matrix_libraries().limit(limits=1, user_api="blas")
-    return limit
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._limiter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_users == 0:
+                self._limiter = _matrix_libraries().limit(limits=1, user_api="blas")
+            self._n_users += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                self._limiter.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()
 
 
 @cache
