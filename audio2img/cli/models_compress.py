@@ -11,12 +11,15 @@ import click
 
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
+from audio2img.errors import CancelledError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from audio2img.coreml.compression.job import Options
+    from audio2img.coreml.compression.results import Result
+    from audio2img.coreml.compression.source import Options
 
+DEFAULT_MIN_PSNR = 35.0  # dB; about what 6 bits for every weight keep
 BITS = ("8", "6", "4", "3", "2", "1")
 
 
@@ -80,9 +83,25 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     help="One palette for every N output channels instead of one a weight; needs macOS 15 to run.",
 )
 @click.option("--linear", is_flag=True, help="8-bit integers with a scale a channel instead of palettes.")
+@click.option("--mixed", is_flag=True, help="For each weight its own bits, as few as --min-psnr allows.")
+@click.option(
+    "--min-psnr",
+    type=click.FloatRange(1, 200),
+    metavar="DB",
+    help=f"Signal of the denoised latents that --mixed keeps. [default: {DEFAULT_MIN_PSNR:g}]",
+)
 @click.option("--recipe", type=click.Path(path_type=Path), help="A recipe file: ours, or one of Apple's.")
 @click.option("--recipe-name", metavar="NAME", help="Which of several recipes in Apple's file.")
-@click.option("--parts", callback=_parse_parts, metavar="NAME,NAME", help="Only these parts, such as unet.")
+@click.option(
+    "--parts",
+    callback=_parse_parts,
+    metavar="NAME,NAME",
+    help="Only these parts. [default: all; with --mixed the UNet]",
+)
+@click.option(
+    "--prompt", "prompts", multiple=True, metavar="TEXT", help="What to draw to measure; may be repeated."
+)
+@click.option("--no-measure", is_flag=True, help="Draw nothing; report the weights alone.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes. [default: one a core]")
 @json_option
 @talk_options
@@ -92,44 +111,78 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
     SOURCE is a folder of packages (.mlpackage), or a model's name. It is only read. Interrupted, the
     same command goes on where it stopped. Prints the new folder; a report lies in DEST/compression.
     """
-    from audio2img.coreml.compression.job import average_bits, compress
+    from audio2img.coreml.compression.job import compress
+    from audio2img.coreml.compression.report import as_table
     from audio2img.store.catalog import resolve_model
 
     options = _options(**given)
     folder = resolve_model(source, "image").path
-    with Talk(quiet) as talk:
-        results = compress(folder, dest, options, talk)
-    before = sum(result.size_before for result in results)
-    after = sum(result.size_after for result in results)
+    try:
+        with Talk(quiet) as talk:
+            result = compress(folder, dest, options, talk)
+    except KeyboardInterrupt as error:
+        raise CancelledError("stopped", "the same command goes on where it was") from error
     if as_json:
-        print_json({"path": str(dest), "size_before": before, "size_after": after})
+        print_json({"path": str(dest), **as_table(result)})
         return
     if not quiet:
-        click.echo(
-            f"{before / 1e6:.1f} MB became {after / 1e6:.1f} MB, {average_bits(results):.2f} bits a weight",
-            err=True,
-        )
+        click.echo(_summary(result), err=True)
     click.echo(dest)
+
+
+def _summary(result: Result) -> str:
+    sizes = f"{result.size_before / 1e6:.1f} MB became {result.size_after / 1e6:.1f} MB"
+    bits = f"{result.average_bits:.2f} bits a weight"
+    if result.latents_db is None:
+        return f"{sizes}, {bits}; no picture was drawn: {result.unmeasured}"
+    return f"{sizes}, {bits}; the latents keep {result.latents_db:.1f} dB"
 
 
 def _options(
     bits: str | None,
     group_size: int | None,
     linear: bool,
+    mixed: bool,
+    min_psnr: float | None,
     recipe: Path | None,
     recipe_name: str | None,
     parts: tuple[str, ...] | None,
+    prompts: tuple[str, ...],
+    no_measure: bool,
     workers: int | None,
 ) -> Options:
     """What the options ask for. Raises UsageError for what does not go together."""
-    from audio2img.coreml.compression.job import Options
+    from audio2img.coreml.compression.drawing import DEFAULT_PROMPTS
     from audio2img.coreml.compression.schemes import Linear, Palette, Treatment
+    from audio2img.coreml.compression.source import Options
 
-    asked = [name for name, given in (("--linear", linear), ("--recipe", recipe is not None)) if given]
-    if len(asked) > 1 or (asked and (bits or group_size)):
-        other = asked[1] if len(asked) > 1 else "--bits" if bits else "--group-size"
-        raise click.UsageError(f"{asked[0]} and {other} do not go together")
-    if recipe_name is not None and recipe is None:
-        raise click.UsageError("--recipe-name needs --recipe")
+    ways = {
+        "--linear": linear,
+        "--mixed": mixed,
+        "--recipe": recipe is not None,
+        "--bits": bits is not None,
+    }
+    asked = [name for name, is_given in ways.items() if is_given]
+    if len(asked) > 1:
+        raise click.UsageError(f"{asked[0]} and {asked[1]} do not go together")
+    for name, is_given, needed in (
+        ("--recipe-name", recipe_name is not None, "--recipe"),
+        ("--min-psnr", min_psnr is not None, "--mixed"),
+    ):
+        if is_given and not ways[needed]:
+            raise click.UsageError(f"{name} needs {needed}")
+    if group_size is not None and asked not in ([], ["--bits"]):
+        raise click.UsageError(f"--group-size and {asked[0]} do not go together")
+    if mixed and no_measure:
+        raise click.UsageError("--mixed measures: leave out --no-measure")
     treatment: Treatment | None = Linear() if linear else Palette(int(bits or 6), group_size or 0)
-    return Options(None if recipe else treatment, recipe, recipe_name, parts, workers)
+    return Options(
+        treatment=None if recipe or mixed else treatment,
+        recipe=recipe,
+        recipe_name=recipe_name,
+        min_psnr_db=(DEFAULT_MIN_PSNR if min_psnr is None else min_psnr) if mixed else None,
+        parts=parts,
+        prompts=prompts or DEFAULT_PROMPTS,
+        measure=not no_measure,
+        n_workers=workers,
+    )

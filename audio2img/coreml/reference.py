@@ -46,15 +46,17 @@ class PlannedStep:
 class ReferenceModel:
     """A loaded model that predicts in NumPy. One prediction runs at a time; others wait for it."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, graph: Graph | None = None) -> None:
         """Plan `package`.
 
+        graph: that of the package, perhaps with other values of its constants; None builds it.
         Raises ModelError if the package is damaged or uses operations that are not known,
         MachineError if it is too large.
         """
         self.description: Description = package.description
         self.path: Path = package.path
-        graph = build_graph(package)
+        if graph is None:
+            graph = build_graph(package)
         self._check_description(graph)
         self._lock = threading.Lock()
         try:

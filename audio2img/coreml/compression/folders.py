@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from audio2img.coreml.bundle import hash_files
 from audio2img.coreml.layout import TOKENIZER_FILES, find_layout
 from audio2img.coreml.settings import SIDECAR_NAME
 from audio2img.errors import MachineError, ModelError, UsageError
@@ -36,7 +37,6 @@ PART_NAMES = {
 REPORT_FOLDER = "compression"
 """In a compressed model: the report, its pictures and the recipe."""
 
-COPY_CHUNK = 1 << 20
 SPARE_BYTES = 64 << 20
 
 
@@ -80,6 +80,17 @@ def check_destination(source: Path, dest: Path) -> None:
         raise UsageError(f"there is no folder {dest.parent}", f"make it: mkdir -p {dest.parent}")
 
 
+def work_folder(dest: Path, key: str) -> Path:
+    """Where unfinished work for `dest` is kept."""
+    return dest.parent / f".{dest.name}.compress-{key}"
+
+
+def find_work(dest: Path) -> list[Path]:
+    """All unfinished work for `dest`."""
+    start = work_folder(dest, "").name
+    return [path for path in dest.parent.iterdir() if path.name.startswith(start) and path.is_dir()]
+
+
 def check_space(folder: Path, needed_bytes: int) -> None:
     """Raises MachineError if the disk of `folder` has not room for `needed_bytes` and a little more."""
     free = shutil.disk_usage(folder).free
@@ -92,14 +103,10 @@ def check_space(folder: Path, needed_bytes: int) -> None:
 
 
 def hash_folder(folder: Path) -> str:
-    """SHA-256 (hex) over names, sizes and contents of the files that a compressed copy is made from."""
+    """SHA-256 (hex) over the files that a compressed copy is made from, by name."""
     digest = hashlib.sha256()
     for path in iter_files(folder):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        digest.update(path.stat().st_size.to_bytes(8, "little"))
-        with path.open("rb") as file:
-            while chunk := file.read(COPY_CHUNK):
-                digest.update(chunk)
+        digest.update(f"{path.relative_to(folder).as_posix()} {hash_files(path)}\n".encode())
     return digest.hexdigest()
 
 

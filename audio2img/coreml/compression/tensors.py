@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.coreml import constexpr
 from audio2img.coreml.compression import wire
 from audio2img.coreml.compression.kmeans import Histogram, count_values, find_centers
 from audio2img.coreml.compression.schemes import Linear, Palette, Treatment
 from audio2img.coreml.mil import BlobReference, DataType, TensorType
-from audio2img.coreml.weights import element_bits
+from audio2img.coreml.weights import decode_elements, element_bits
 
 Array = NDArray[np.generic]
 Doubles = NDArray[np.float64]
@@ -63,11 +64,14 @@ class Fit:
     error: float
 
     @property
+    def relative_error(self) -> float:
+        """Error over signal; 0 where nothing was lost."""
+        return self.error / self.signal if self.signal else 0.0
+
+    @property
     def snr_db(self) -> float:
         """Ratio of signal to error in dB; infinite where nothing was lost."""
-        if self.error == 0:
-            return math.inf
-        return 10 * math.log10(self.signal / self.error) if self.signal else -math.inf
+        return -10 * math.log10(self.relative_error) if self.error else math.inf
 
 
 def stored_bytes(tensor: TensorType) -> int:
@@ -134,6 +138,19 @@ def encode_weights(weights: Weights, axis: int, treatment: Treatment) -> tuple[l
     if isinstance(treatment, Linear):
         return _encode_linear(weights, axis)
     return _encode_palettes(weights, axis, treatment)
+
+
+def approximate(weights: Weights, axis: int, treatment: Treatment) -> tuple[Weights, Fit]:
+    """What `weights` become for a reader of the compressed package, and how near that is."""
+    dtype = DataType.FLOAT16 if weights.dtype == np.float16 else DataType.FLOAT32
+    form = plan_form(TensorType(dtype, weights.shape), axis, treatment, modern=True)
+    parts, fit = encode_weights(weights, axis, treatment)
+    parameters: dict[str, Array | str] = {
+        name: decode_elements(np.frombuffer(data, dtype=np.uint8), tensor)
+        for (name, tensor), data in zip(form.stored.items(), parts, strict=True)
+    }
+    (decoded,) = constexpr.materialize(form.kind, parameters)
+    return decoded, fit
 
 
 def _encode_linear(weights: Weights, axis: int) -> tuple[list[bytes], Fit]:
@@ -210,6 +227,13 @@ def measure(histogram: Histogram, palette: Weights) -> Fit:
     error = histogram.counts * np.square(histogram.values - nearest_values)
     signal = histogram.counts * np.square(histogram.values)
     return Fit(int(histogram.counts.sum()), float(signal.sum()), float(error.sum()))
+
+
+def palette_errors(weights: Weights, bits: tuple[int, ...]) -> list[float]:
+    """Squared error over squared weights, of one palette for all of `weights` at each number of bits."""
+    histogram = count_values(weights)
+    fits = [measure(histogram, make_palette(histogram, one, weights.dtype)) for one in bits]
+    return [fit.relative_error for fit in fits]
 
 
 def pack_bits(numbers: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

@@ -18,12 +18,16 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from audio2img.coreml.compression.package import PackagePlan
 from audio2img.coreml.compression.program import Weight, find_weights, read_weights
 from audio2img.coreml.compression.schemes import Treatment
 from audio2img.coreml.compression.tensors import Fit, encode_weights
 from audio2img.coreml.mlpackage import Package
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
 
 ELEMENTS_PER_WORKER = 1 << 23  # a process takes .3 s to start: below this one alone is faster
 
@@ -78,6 +82,7 @@ def run_tasks(
     n_workers: None chooses. Interrupted, it waits for the weights in work and keeps what is done.
     Raises ModelError for weights that cannot be read.
     """
+    _open_package.cache_clear()  # what an earlier call read may have changed since
     fits: dict[tuple[str, str], Fit] = {}
     finished = {(done.part, done.name): done for done in read_journal(journal)}
     left = []
@@ -90,7 +95,8 @@ def run_tasks(
             left.append(task)
     left.sort(key=lambda task: task.n_elements, reverse=True)  # the longest first, so that all end together
     with journal.open("a", encoding="utf-8") as file:
-        for task, done in _run(left, n_workers or choose_workers(left)):
+        n_elements = sum(task.n_elements for task in left)
+        for task, done in spread(run_task, left, n_workers or choose_workers(n_elements)):
             file.write(_to_line(done))
             file.flush()
             fits[task.part, task.name] = done.fit
@@ -98,21 +104,27 @@ def run_tasks(
     return fits
 
 
-def choose_workers(tasks: Sequence[Task]) -> int:
+def choose_workers(n_elements: int) -> int:
     """As many processes as there are cores, fewer for little work."""
-    n_elements = sum(task.n_elements for task in tasks)
     return max(1, min(os.cpu_count() or 1, n_elements // ELEMENTS_PER_WORKER))
 
 
-def _run(tasks: Sequence[Task], n_workers: int) -> Iterator[tuple[Task, Done]]:
+def spread(
+    work: Callable[[Work], Result], tasks: Sequence[Work], n_workers: int
+) -> Iterator[tuple[Work, Result]]:
+    """Each task with its result, as they are finished, by `n_workers` processes (1: by this one).
+
+    work: a function of a module, so that other processes find it. When the caller stops early or a
+    task fails, tasks in work are waited for and the rest is dropped.
+    """
     if n_workers == 1:
         for task in tasks:
-            yield task, run_task(task)
+            yield task, work(task)
         return
     # Started afresh, not forked: the parent may have threads, and on macOS forking is not safe.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, context, _start_worker) as pool:
-        futures = {pool.submit(run_task, task): task for task in tasks}
+        futures = {pool.submit(work, task): task for task in tasks}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

@@ -1,0 +1,132 @@
+"""Pictures drawn for comparison: the same prompts and seeds with models before and after.
+
+The walk is that of audio2img.coreml.pipeline, with the parts handed in and the latents handed out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio2img.coreml.bundle import Bundle
+from audio2img.coreml.conditioning import Conditioner
+from audio2img.coreml.layout import UNET_CHUNKS
+from audio2img.coreml.runtime import Model
+from audio2img.coreml.unet import GuidedUNet
+from audio2img.coreml.vae import decode_latents
+from audio2img.diffusion import Pixels
+from audio2img.diffusion.noise import initial_latents
+from audio2img.diffusion.schedulers import make_scheduler
+
+Floats = NDArray[np.float32]
+Inputs = dict[str, NDArray[np.generic]]
+
+PICTURE_PEAK = 255.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What to draw, and the seed to draw it with."""
+
+    prompt: str
+    seed: int
+
+
+# Sentences that the embedded mini model knows, and any other model too.
+DEFAULT_PROMPTS = (
+    "a red house under a yellow moon",
+    "a blue boat next to a green tree",
+    "a white cat on a brown mountain",
+    "a pink flower and a black bird",
+)
+
+
+def make_scenes(prompts: Sequence[str]) -> tuple[Scene, ...]:
+    """Each prompt with a seed of its own, counted from 0."""
+    return tuple(Scene(prompt, seed) for seed, prompt in enumerate(prompts))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What a scene became. latents: (1, channels, height, width) float32; pixels: None if not decoded."""
+
+    latents: Floats
+    pixels: Pixels | None
+
+
+def unet_parts(bundle: Bundle) -> tuple[str, ...]:
+    """The whole UNet, or its halves."""
+    return ("unet",) if "unet" in bundle.parts else UNET_CHUNKS
+
+
+def drawing_parts(bundle: Bundle) -> tuple[str, ...]:
+    """The parts that `draw` uses."""
+    return (*Conditioner(bundle).encoder_names, *unet_parts(bundle), "vae_decoder")
+
+
+def draw(
+    bundle: Bundle,
+    models: Mapping[str, Model],
+    scenes: Sequence[Scene],
+    on_scene: Callable[[], None],
+    decode: bool = True,
+) -> list[Drawing]:
+    """Draw `scenes` with the loaded parts `models`, in the model's own steps, guidance and scheduler.
+
+    on_scene: called after each. Raises ModelError if a part gives what is no number.
+    """
+    settings, shape = bundle.settings, bundle.contract.latent_shape
+    conditioner = Conditioner(bundle)
+    encoders = [models[name] for name in conditioner.encoder_names]
+    halves = [(bundle.parts[name], models[name]) for name in unet_parts(bundle)]
+    drawings = []
+    for scene in scenes:
+        texts = conditioner.encode(encoders, scene.prompt, "", "cut")
+        unet = GuidedUNet(bundle, halves, texts, settings.guidance_scale)
+        scheduler = make_scheduler(settings.default_scheduler, settings.steps, settings.scheduler, scene.seed)
+        latents: Floats = initial_latents(scene.seed, (1, *shape)) * np.float32(scheduler.init_noise_sigma)
+        for call, timestep in enumerate(scheduler.timesteps):
+            prediction = unet.predict(scheduler.scale_input(latents, call), float(timestep))
+            latents = scheduler.step(prediction, call, latents)
+        pixels = decode_latents(bundle, models["vae_decoder"], latents) if decode else None
+        drawings.append(Drawing(latents, pixels))
+        on_scene()
+    return drawings
+
+
+class Recorder:
+    """A Model that remembers what it is given."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.calls: list[Inputs] = []
+
+    def predict(self, inputs: Mapping[str, NDArray[np.generic]]) -> Inputs:
+        self.calls.append({name: np.array(value) for name, value in inputs.items()})
+        return self._model.predict(inputs)
+
+    def pick(self, n_calls: int) -> list[Inputs]:
+        """`n_calls` of the calls, or all: spread over the scenes, each at another step of its walk."""
+        total = len(self.calls)
+        if total <= n_calls:
+            return self.calls
+        # One from each n-th of the calls, early in the first, late in the last.
+        places = [int(total * (index + (index + 0.5) / n_calls) / n_calls) for index in range(n_calls)]
+        return [self.calls[place] for place in places]
+
+
+def psnr_db(reference: NDArray[np.generic], other: NDArray[np.generic], peak: float | None = None) -> float:
+    """Peak signal-to-noise ratio in dB, infinite for equal arrays.
+
+    peak: None takes the largest magnitude of `reference`, as Apple's ml-stable-diffusion does.
+    """
+    exact = np.asarray(reference, dtype=np.float64)
+    error = float(np.square(exact - np.asarray(other, dtype=np.float64)).mean())
+    if error == 0:
+        return math.inf
+    top = float(np.abs(exact).max()) if peak is None else peak
+    return 10 * math.log10(top * top / error) if top else -math.inf

@@ -1,0 +1,127 @@
+"""Mixed bits: for every weight its own number, so that a wished-for signal is kept at the smallest size.
+
+The errors that weights make alone are taken to add up. Then the best plans for every size are those
+that minimize error + penalty * size, weight by weight; going through all penalties gives a row of
+plans, each smaller than the one before by one step of one weight. How much signal a plan really
+keeps is measured, and the smallest plan that keeps enough is found by bisection on that row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from audio2img.coreml.compression.schemes import Treatment
+
+Name = tuple[str, str]
+"""Part and weight."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to store a weight: None leaves it as it is. error: what it adds to the model's."""
+
+    treatment: Treatment | None
+    size_bytes: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one choice of a weight to a smaller one. price: error per byte saved."""
+
+    price: float
+    name: Name
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class Point:
+    """A plan that was measured. n_steps: its place in the row; psnr_db: the mean of the scenes."""
+
+    n_steps: int
+    size_bytes: int
+    psnr_db: float
+
+
+def find_steps(choices: Mapping[Name, Sequence[Choice]]) -> list[Step]:
+    """Every step from the largest plan to the smallest, the cheapest first.
+
+    choices: for each weight at least the one that leaves it as it is.
+    """
+    steps = []
+    for name, row in choices.items():
+        hull = lower_hull(row)
+        for larger, smaller in pairwise(hull):
+            price = (smaller.error - larger.error) / (larger.size_bytes - smaller.size_bytes)
+            steps.append(Step(price, name, smaller))
+    # Of one weight the prices rise, so that sorting keeps its steps in order.
+    return sorted(steps, key=lambda step: (step.price, step.name, -step.choice.size_bytes))
+
+
+def lower_hull(choices: Sequence[Choice]) -> list[Choice]:
+    """The largest choice, and those that are best for some penalty, down to the smallest."""
+    hull: list[Choice] = []
+    for choice in sorted(choices, key=lambda one: (-one.size_bytes, one.error)):
+        if hull and choice.size_bytes == hull[-1].size_bytes:
+            continue
+        while len(hull) > 1 and choice.error <= hull[-1].error:
+            hull.pop()  # smaller and nearer: nothing speaks for the larger one
+        while len(hull) > 1 and _price(hull[-2], choice) <= _price(hull[-2], hull[-1]):
+            hull.pop()
+        hull.append(choice)
+    return hull
+
+
+def _price(larger: Choice, smaller: Choice) -> float:
+    return (smaller.error - larger.error) / (larger.size_bytes - smaller.size_bytes)
+
+
+def plan_after(steps: Sequence[Step], n_steps: int) -> dict[str, dict[str, Treatment]]:
+    """Part -> weight -> treatment, after the first `n_steps` of `steps`."""
+    plan: dict[str, dict[str, Treatment]] = {}
+    for step in steps[:n_steps]:
+        part, weight = step.name
+        if step.choice.treatment is not None:
+            plan.setdefault(part, {})[weight] = step.choice.treatment
+    return plan
+
+
+def size_after(choices: Mapping[Name, Sequence[Choice]], steps: Sequence[Step], n_steps: int) -> int:
+    """The bytes of all weights after the first `n_steps` of `steps`."""
+    sizes = {name: max(choice.size_bytes for choice in row) for name, row in choices.items()}
+    sizes.update({step.name: step.choice.size_bytes for step in steps[:n_steps]})
+    return sum(sizes.values())
+
+
+def find_smallest(
+    n_steps: int, measure: Callable[[int], float], wished_db: float
+) -> tuple[int, dict[int, float]]:
+    """(how many of `n_steps` steps can be taken, the signal of every number that was measured).
+
+    measure: the signal in dB after so many steps; it need not fall with every one of them, but what
+    is given back was measured and keeps `wished_db`. 0 means that no step can be taken.
+    """
+    measured: dict[int, float] = {}
+    kept, lost = 0, n_steps + 1
+    while lost - kept > 1:
+        middle = (kept + lost) // 2
+        measured[middle] = measure(middle)
+        if measured[middle] >= wished_db:
+            kept = middle
+        else:
+            lost = middle
+    return kept, measured
+
+
+def mean_db(values: Sequence[float]) -> float:
+    """The mean of signals in dB; infinite ones count as PERFECT_DB unless all are."""
+    if all(math.isinf(value) for value in values):
+        return math.inf
+    return sum(min(value, PERFECT_DB) for value in values) / len(values)
+
+
+PERFECT_DB = 120.0
+"""What an unchanged picture counts as in a mean."""
