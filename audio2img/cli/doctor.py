@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from pathlib import Path
 
 import click
 
@@ -18,56 +17,81 @@ from audio2img.cli.options import json_option, talk_options, with_settings
 from audio2img.cli.results import print_json
 from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir, log_file, settings_file
+from audio2img.coreml import apple
+from audio2img.diagnosis import machine
+from audio2img.diagnosis.checks import Check, State, as_markdown, failures
 from audio2img.errors import Audio2ImgError, MachineError
-
-State = Literal["ok", "note", "fail"]
 
 PACKAGES = (
     "av", "click", "huggingface_hub", "numpy", "pillow", "pywhispercpp", "sounddevice", "soxr", "tokenizers",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of the report. A `note` is something missing that only some commands need."""
-
-    name: str
-    state: State
-    detail: str
-    remedy: str = ""
-
-
 @click.command("doctor")
+@click.option("--deep", is_flag=True, help="Draw on each compute unit and compare; listen for half a second.")
+@click.option("--model", metavar="NAME|PATH", help="With --deep: the image model whose parts are checked.")
+@click.option("--against-apple", is_flag=True, help="With --deep: draw with Apple's own pipeline, too.")
 @json_option
 @talk_options
-def command(as_json: bool, **given: Any) -> None:
+def command(
+    deep: bool, model: str | None, against_apple: bool, as_json: bool, quiet: bool, verbose: bool
+) -> None:
     """Check that everything works on this machine: packages, models, microphone, folders.
 
-    Exits with 5 when something fails that every picture needs.
+    With --deep a Mac checks itself: it draws on each compute unit, compares with the reference
+    runtime, and prints a table to paste into an issue. Elsewhere it does what it can. Exits with 5
+    when something fails that every picture needs.
     """
+    if not deep and (model is not None or against_apple):
+        raise click.UsageError("--model and --against-apple belong to --deep")
     checks: list[Check] = []
-    for check in run_checks():
+    for check in run_deep_checks(model, against_apple, quiet) if deep else run_checks():
         checks.append(check)
-        if not as_json:
+        if not as_json and not deep:
             remedy = f" — {check.remedy}" if check.remedy else ""
-            click.echo(f"{check.state:<5}{check.name:<14}{check.detail}{remedy}")
+            click.echo(f"{check.state:<5}{check.name:<16}{check.detail}{remedy}")
     if as_json:
-        print_json([asdict(check) for check in checks])
-    failed = [check.name for check in checks if check.state == "fail"]
-    if failed:
+        print_json([check.as_table() for check in checks])
+    elif deep:
+        click.echo(as_markdown(checks))
+    if failed := failures(checks):
         raise MachineError(f"not everything works: {', '.join(failed)}", "see the lines above")
 
 
 def run_checks() -> Iterator[Check]:
-    """Every check, one after the other; a check that raises is a failed check."""
-    for name, check in CHECKS.items():
-        try:
-            yield check()
-        except Audio2ImgError as error:
-            state: State = "note" if name in OPTIONAL else "fail"
-            yield Check(name, state, error.message, error.remedy)
-        except Exception as error:
-            yield Check(name, "fail", f"{type(error).__name__}: {error}", "run: audio2img doctor --verbose")
+    """Every plain check, one after the other."""
+    for name in CHECKS:
+        yield _run_check(name)
+
+
+def run_deep_checks(model: str | None, against_apple: bool, quiet: bool) -> Iterator[Check]:
+    """What programs and settings there are, then all that diagnosis.deep asks; progress on stderr."""
+    from audio2img.diagnosis.deep import Examination
+    from audio2img.store.catalog import resolve_model
+
+    resolved = resolve_model(with_settings(model=model).model, "image")
+
+    def say(text: str) -> None:
+        if not quiet:
+            click.echo(text, err=True)
+
+    for name in DEEP_CHECKS:
+        yield _run_check(name)
+    with tempfile.TemporaryDirectory(prefix="audio2img-doctor-", ignore_cleanup_errors=True) as folder:
+        yield from Examination(resolved, Path(folder), say, against_apple).run()
+
+
+def _run_check(name: str) -> Check:
+    """One check of CHECKS; one that raises has failed."""
+    is_needed = name not in OPTIONAL
+    try:
+        return replace(CHECKS[name](), is_needed=is_needed)
+    except Audio2ImgError as error:
+        state: State = "fail" if is_needed else "note"
+        return Check(name, state, error.message, error.remedy, is_needed=is_needed)
+    except Exception as error:
+        detail = f"{type(error).__name__}: {error}"
+        return Check(name, "fail", detail, "run: audio2img doctor --verbose", is_needed=is_needed)
 
 
 def _system() -> Check:
@@ -77,7 +101,7 @@ def _system() -> Check:
 
 
 def _packages() -> Check:
-    wanted = (*PACKAGES, "coremltools") if sys.platform == "darwin" else PACKAGES
+    wanted = (*PACKAGES, "coremltools") if apple.is_here() else PACKAGES
     found, missing = [], []
     for package in wanted:
         try:
@@ -149,16 +173,6 @@ def _output() -> Check:
     return Check("output", "ok", str(folder))
 
 
-def _core_ml() -> Check:
-    if sys.platform != "darwin":
-        return Check(
-            "core ml", "note", "not on this system; the reference runtime draws the mini model instead"
-        )
-    import coremltools
-
-    return Check("core ml", "ok", f"coremltools {coremltools.__version__}, macOS {platform.mac_ver()[0]}")
-
-
 def _log() -> Check:
     return Check("log", "ok", str(log_file()))
 
@@ -169,10 +183,14 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "settings": _settings,
     "codecs": _codecs,
     "speech": _speech,
-    "core ml": _core_ml,
+    "core ml": machine.check_core_ml,
+    "compute": machine.check_compute,
+    "memory": machine.check_memory,
+    "compiled cache": machine.check_compiled_cache,
     "picture": _picture,
     "microphone": _microphone,
     "output": _output,
     "log": _log,
 }
-OPTIONAL = ("microphone",)
+OPTIONAL = ("microphone", "memory", "compiled cache", "log")
+DEEP_CHECKS = ("system", "packages", "settings", "codecs", "speech")  # the others are asked more deeply

@@ -1,0 +1,56 @@
+"""The embedded model drawn by Apple's own Python pipeline and by ours: the picture, and the times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audio2img.coreml import apple
+from audio2img.coreml.apple_tools.environment import environment_python
+from audio2img.coreml.apple_tools.oracle import AppleDrawing, draw_with_apple
+from audio2img.coreml.bundle import load_bundle
+from audio2img.coreml.signal import PIXEL_PEAK, psnr_db
+from audio2img.diagnosis.checks import Check, State
+from audio2img.diagnosis.child import Outcome
+from audio2img.diagnosis.draws import GOOD_DB, PROMPT, SEED, Subject
+from audio2img.errors import Audio2ImgError, MachineError
+from audio2img.types import ImageRequest
+
+NAME = "against apple"
+
+
+def check_against_apple(subject: Subject, units: str, ours: Outcome) -> Check:
+    """ours: the picture that was drawn of the same request on the same units."""
+    if not apple.is_here():
+        return Check(NAME, "skip", "needs macOS")
+    try:
+        environment_python()
+    except MachineError as error:
+        return Check(NAME, "skip", error.message, error.remedy)
+    if ours.error:
+        return Check(NAME, "skip", f"there is no picture of ours on {units} to compare with")
+    try:
+        bundle = load_bundle(subject.folder, subject.name)
+        defaults = bundle.defaults
+        request = ImageRequest(
+            PROMPT, seed=SEED, steps=subject.steps,
+            guidance_scale=defaults.guidance_scale, scheduler=defaults.scheduler,
+        )  # fmt: skip
+        theirs = draw_with_apple(bundle, request, units)
+    except Audio2ImgError as error:
+        return Check(NAME, "note", error.message, error.remedy)
+    return _compare(subject, units, ours, theirs)
+
+
+def _compare(subject: Subject, units: str, ours: Outcome, theirs: AppleDrawing) -> Check:
+    """Their load compiles every package; ours is the cold one, which does so too."""
+    decibels = psnr_db(ours.arrays["pixels"], theirs.pixels, PIXEL_PEAK)
+    own = {name: ours.number(f"{name}_s") or 0.0 for name in ("load", "first_step", "step")}
+    figures: dict[str, Any] = {"units": units, "picture_db": round(decibels, 2)}
+    said = []
+    for name, seconds in own.items():
+        other = theirs.timings_s[name]
+        figures |= {f"{name}_s": seconds, f"apple_{name}_s": other}
+        said.append(f"{name.replace('_', ' ')} {seconds:.3f} s (theirs {other:.3f} s)")
+    state: State = "ok" if decibels >= GOOD_DB else "note"
+    detail = f"{subject.name} on {units}: picture {decibels:.1f} dB; {', '.join(said)}"
+    return Check(NAME, state, detail, figures=figures)
