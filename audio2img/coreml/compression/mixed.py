@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from audio2img.coreml.compression.search import (
     Choice,
     Name,
     Point,
+    Step,
     find_smallest,
     find_steps,
     mean_db,
@@ -68,11 +69,10 @@ def find_mixed_plan(
     """
     losses = _measure_losses(packages, weights, rig, work, n_workers, progress)
     choices = make_choices(weights, losses)
-    steps = find_steps(choices)
     evaluator = _make_evaluator(packages, weights, rig, losses, work)
-    points: dict[int, Point] = {}
+    points: dict[tuple[Step, ...], Point] = {}
 
-    def measure(n_steps: int) -> float:
+    def measure(taken: Sequence[Step]) -> float:
         label = f"looking for {wished_db:g} dB, plan {len(points) + 1}"
         n_scenes = 1 if isinstance(rig, str) else len(rig.scenes)
         drawn = 0
@@ -83,19 +83,19 @@ def find_mixed_plan(
             progress(label, drawn / n_scenes)
 
         progress(label, 0.0)
-        psnr_db = mean_db(evaluator.measure(plan_after(steps, n_steps), on_scene))
-        points[n_steps] = Point(n_steps, size_after(choices, steps, n_steps), psnr_db)
+        psnr_db = mean_db(evaluator.measure(plan_after(taken), on_scene))
+        points[tuple(taken)] = Point(size_after(choices, taken), psnr_db)
         return psnr_db
 
-    kept, _ = find_smallest(len(steps), measure, wished_db)
-    if kept == 0:
+    kept = find_smallest(find_steps(choices), measure, wished_db)
+    if not kept:
         best = max((point.psnr_db for point in points.values()), default=float("-inf"))
         raise UsageError(
             f"no compression keeps {wished_db:g} dB (the best that was tried keeps {best:.1f})",
             f"ask for less: --min-psnr {max(1, int(best)):d}",
         )
     basis: Basis = "weights" if isinstance(rig, str) else "latents"
-    return MixedPlan(plan_after(steps, kept), points[kept].psnr_db, basis, tuple(points.values()))
+    return MixedPlan(plan_after(kept), points[tuple(kept)].psnr_db, basis, tuple(points.values()))
 
 
 def make_choices(weights: Weights, losses: Mapping[Key, Loss]) -> dict[Name, list[Choice]]:

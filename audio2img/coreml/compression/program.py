@@ -59,7 +59,9 @@ class Weight:
 def find_weights(function: Function, min_elements: int = MIN_ELEMENTS) -> dict[str, Weight]:
     """The program's float constants of more than `min_elements` elements, by name, in its order.
 
-    Palettes of the older form count too: they can be made smaller. Other compressed forms do not.
+    Palettes of the older form count too: they can be made smaller. Other compressed forms do not, and
+    neither do rows of one dimension, which Core ML cannot have as palettes (coremltools leaves them out
+    for a fault that it names rdar://113860800).
     """
     axes = _channel_axes(function)
     weights = {}
@@ -68,7 +70,7 @@ def find_weights(function: Function, min_elements: int = MIN_ELEMENTS) -> dict[s
         if kind is None or kind.dtype not in (DataType.FLOAT16, DataType.FLOAT32):
             continue
         bits = _stored_bits(operation, kind)
-        if bits and kind.shape and math.prod(kind.shape) > min_elements:
+        if bits and len(kind.shape) > 1 and math.prod(kind.shape) > min_elements:
             axis = axes.get(operation.name, 0) % len(kind.shape)
             weights[operation.name] = Weight(operation.name, kind, axis, bits, operation.attributes)
     for name in function.outputs:

@@ -3,7 +3,7 @@
 The errors that weights make alone are taken to add up. Then the best plans for every size are those
 that minimize error + penalty * size, weight by weight; going through all penalties gives a row of
 plans, each smaller than the one before by one step of one weight. How much signal a plan really
-keeps is measured, and the smallest plan that keeps enough is found by bisection on that row.
+keeps is measured, and a small plan that keeps enough is found by bisection on that row.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from audio2img.coreml.compression.schemes import Treatment
+
+MAX_BLOCKED = 6  # how often the search goes on after a step that loses too much
 
 Name = tuple[str, str]
 """Part and weight."""
@@ -39,9 +41,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Point:
-    """A plan that was measured. n_steps: its place in the row; psnr_db: the mean of the scenes."""
+    """A plan that was measured. psnr_db: the mean of the scenes."""
 
-    n_steps: int
     size_bytes: int
     psnr_db: float
 
@@ -79,41 +80,50 @@ def _price(larger: Choice, smaller: Choice) -> float:
     return (smaller.error - larger.error) / (larger.size_bytes - smaller.size_bytes)
 
 
-def plan_after(steps: Sequence[Step], n_steps: int) -> dict[str, dict[str, Treatment]]:
-    """Part -> weight -> treatment, after the first `n_steps` of `steps`."""
+def plan_after(steps: Sequence[Step]) -> dict[str, dict[str, Treatment]]:
+    """Part -> weight -> treatment, after `steps`."""
     plan: dict[str, dict[str, Treatment]] = {}
-    for step in steps[:n_steps]:
+    for step in steps:
         part, weight = step.name
         if step.choice.treatment is not None:
             plan.setdefault(part, {})[weight] = step.choice.treatment
     return plan
 
 
-def size_after(choices: Mapping[Name, Sequence[Choice]], steps: Sequence[Step], n_steps: int) -> int:
-    """The bytes of all weights after the first `n_steps` of `steps`."""
+def size_after(choices: Mapping[Name, Sequence[Choice]], steps: Sequence[Step]) -> int:
+    """The bytes of all weights after `steps`."""
     sizes = {name: max(choice.size_bytes for choice in row) for name, row in choices.items()}
-    sizes.update({step.name: step.choice.size_bytes for step in steps[:n_steps]})
+    sizes.update({step.name: step.choice.size_bytes for step in steps})
     return sum(sizes.values())
 
 
 def find_smallest(
-    n_steps: int, measure: Callable[[int], float], wished_db: float
-) -> tuple[int, dict[int, float]]:
-    """(how many of `n_steps` steps can be taken, the signal of every number that was measured).
+    steps: Sequence[Step], measure: Callable[[Sequence[Step]], float], wished_db: float
+) -> list[Step]:
+    """Steps to take, as many as keep `wished_db`; none if the first already loses too much.
 
-    measure: the signal in dB after so many steps; it need not fall with every one of them, but what
-    is given back was measured and keeps `wished_db`. 0 means that no step can be taken.
+    measure: the signal in dB after some steps. It need not fall with every step, but what is given
+    back was measured and keeps enough. Where a step loses too much, its weight goes no further, and
+    the search goes on with the others: one weight that matters more than it did alone does not hold
+    up the rest.
     """
-    measured: dict[int, float] = {}
-    kept, lost = 0, n_steps + 1
-    while lost - kept > 1:
-        middle = (kept + lost) // 2
-        measured[middle] = measure(middle)
-        if measured[middle] >= wished_db:
-            kept = middle
-        else:
-            lost = middle
-    return kept, measured
+    left = list(steps)
+    kept = 0
+    for _ in range(MAX_BLOCKED):
+        start, lost = kept, len(left) + 1
+        while lost - kept > 1:
+            middle = (kept + lost) // 2
+            if measure(left[:middle]) >= wished_db:
+                kept = middle
+            else:
+                lost = middle
+        if kept == len(left):
+            break
+        blocked = left[kept].name
+        left = left[:kept] + [step for step in left[kept:] if step.name != blocked]
+        if start and kept == start:
+            break  # two weights in a row: the rest will not give much either
+    return left[:kept]
 
 
 def mean_db(values: Sequence[float]) -> float:
