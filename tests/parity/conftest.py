@@ -192,7 +192,7 @@ def become_sdxl(folder: Path) -> None:
     marks = {key: first[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
     second = CLIPTextConfig(
         **marks, hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2,
-        max_position_embeddings=77, projection_dim=48, hidden_act="gelu",
+        max_position_embeddings=77, projection_dim=64, hidden_act="gelu",
     )  # fmt: skip
     CLIPTextModelWithProjection(second).save_pretrained(folder / "text_encoder_2")
     shutil.copytree(folder / "tokenizer", folder / "tokenizer_2")
@@ -205,7 +205,7 @@ def become_sdxl(folder: Path) -> None:
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=(2, 4), transformer_layers_per_block=(1, 2), use_linear_projection=True,
         cross_attention_dim=first["hidden_size"] + 64, addition_embed_type="text_time",
-        addition_time_embed_dim=16, projection_class_embeddings_input_dim=48 + 6 * 16,
+        addition_time_embed_dim=16, projection_class_embeddings_input_dim=64 + 6 * 16,
     ).save_pretrained(folder / "unet")  # fmt: skip
     (folder / "recommended.json").unlink()
     edit_json(

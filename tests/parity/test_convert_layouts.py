@@ -102,14 +102,14 @@ def test_the_contract_of_sdxl_is_apples(mini_layout: Layouts) -> None:
     assert contract(folder, "text_encoder_2") == {
         "input_ids": ((1, 77), "float32"),
         "hidden_embeds": ((1, 77, 64), "float32"),
-        "pooled_outputs": ((1, 48), "float32"),
+        "pooled_outputs": ((1, 64), "float32"),
     }
     assert contract(folder, "unet") == {
         "sample": ((2, 4, 16, 16), "float16"),
         "timestep": ((2,), "float16"),
         "encoder_hidden_states": ((2, 192, 1, 77), "float16"),
         "time_ids": ((2, 6), "float16"),
-        "text_embeds": ((2, 48), "float16"),
+        "text_embeds": ((2, 64), "float16"),
         "noise_pred": ((2, 4, 16, 16), "float32"),
     }
     assert contract(folder, "vae_decoder")["z"] == ((1, 4, 16, 16), "float32")

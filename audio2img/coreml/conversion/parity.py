@@ -27,7 +27,7 @@ def check_part(contract: Contract, job: PartJob) -> tuple[dict[str, float], str]
     Raises ModelError, naming the part, if an output is below plan.LEAST_DB.
     """
     if strange := unknown_operations(job):
-        return {}, f"not checked: {', '.join(strange)} runs only in Core ML"
+        return {}, f"not checked: needs Core ML for {', '.join(strange)}"
     inputs, expected = answer_of_torch(contract)
     try:
         found = run_packages(job, inputs)
