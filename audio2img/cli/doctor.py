@@ -78,7 +78,7 @@ def run_deep_checks(model: str | None, against_apple: bool, quiet: bool) -> Iter
     for name in DEEP_CHECKS:
         yield _run_check(name)
     with tempfile.TemporaryDirectory(prefix="audio2img-doctor-", ignore_cleanup_errors=True) as folder:
-        yield from Examination(resolved, Path(folder), say, against_apple).run()
+        yield from Examination(resolved.name, resolved.path, Path(folder), say, against_apple).run()
 
 
 def _run_check(name: str) -> Check:

@@ -15,14 +15,16 @@ def psnr_db(found: NDArray[Any], expected: NDArray[Any], peak: float | None = No
     """20 log10(peak / RMS difference), from -MOST_DB (no numbers, or another shape) to MOST_DB.
 
     peak: None takes the range of what is expected; of a constant its magnitude, or 1 where that is 0.
+    Infinities, which masks hold, must be the same ones.
     """
-    if found.shape != expected.shape:
+    if found.shape != expected.shape or not expected.size:
         return -MOST_DB
-    exact = expected.astype(np.float64)
+    exact, given = expected.astype(np.float64), found.astype(np.float64)
+    finite = exact[np.isfinite(exact)]
     if peak is None:
-        peak = float(np.ptp(exact)) or float(np.abs(exact).max()) or 1.0
+        peak = float(np.ptp(finite) or np.abs(finite).max() or 1.0) if finite.size else 1.0
     with np.errstate(over="ignore", invalid="ignore"):
-        noise = float(np.mean((found.astype(np.float64) - exact) ** 2))
+        noise = float(np.mean(np.where(given == exact, 0.0, given - exact) ** 2))
     if not np.isfinite(noise):
         return -MOST_DB
     return min(MOST_DB, 10 * float(np.log10(peak**2 / max(noise, 1e-300))))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audio2img.config import load_settings
+from audio2img.config import embedded_models_dir, load_settings
 from audio2img.coreml import apple
 from audio2img.coreml.bundle import load_bundle
 from audio2img.coreml.units import choose_compute
@@ -26,7 +26,6 @@ from audio2img.diagnosis.draws import (
 from audio2img.diagnosis.parts import check_parts
 from audio2img.diagnosis.sound import check_microphone
 from audio2img.errors import Audio2ImgError
-from audio2img.store.catalog import ResolvedModel, resolve_model
 
 Say = Callable[[str], None]
 MINI = "mini"
@@ -38,11 +37,12 @@ class Examination:
     """One deep look at this machine.
 
     folder: where compiled models and pictures go; the caller's to remove.
-    model: the installed model whose parts are checked. say: told before each step what is being done.
+    name, path: of the installed model whose parts are checked. say: told before each step what is being done.
     with_apple: also compare with Apple's own pipeline. limit_s: of each child process.
     """
 
-    model: ResolvedModel
+    name: str
+    path: Path
     folder: Path
     say: Say
     with_apple: bool = False
@@ -54,10 +54,11 @@ class Examination:
         """Every check, as soon as it is made. A check that raises is a failed one."""
         self.units = choose_compute(load_settings().compute_units).units
         self.workshop = Workshop(self.folder) if self.limit_s is None else Workshop(self.folder, self.limit_s)
-        mini = resolve_model(MINI, "image")
-        self.mini = Subject(MINI, mini.path, load_bundle(mini.path).defaults.steps, is_mini=True)
-        is_mini = self.model.path.resolve() == mini.path.resolve()
-        self.subject = self.mini if is_mini else self._subject()
+        mini = embedded_models_dir() / "coreml"
+        self.mini = Subject(MINI, mini, load_bundle(mini).defaults.steps, is_mini=True)
+        is_mini = self.path.resolve() == mini.resolve()
+        chosen = Subject(self.name, self.path, LARGE_MODEL_STEPS, is_mini=False)
+        self.subject = self.mini if is_mini else chosen
         steps = [
             ("asking the system", self._machine),
             ("drawing with the reference runtime", self._draw_reference),
@@ -78,9 +79,6 @@ class Examination:
                 yield Check(label, "fail", error.message, error.remedy)
             except Exception as error:
                 yield Check(label, "fail", f"{type(error).__name__}: {error}", "please report it")
-
-    def _subject(self) -> Subject:
-        return Subject(self.model.name, self.model.path, LARGE_MODEL_STEPS, is_mini=False)
 
     def _machine(self) -> Iterator[Check]:
         yield machine.check_chip()

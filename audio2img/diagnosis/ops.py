@@ -57,8 +57,8 @@ def snake_case(name: str) -> str:
 
 
 def choose_taps(function: Function) -> dict[str, str]:
-    """Values inside a program to look at, by name, each with the kind of its operation: of every kind up to
-    PLACES_PER_KIND, spread from the program's start to its end.
+    """Values inside a program to look at, in its order, each name with the kind of its operation: of every
+    kind up to PLACES_PER_KIND, spread from the program's start to its end.
 
     Left out are what Core ML cannot give (truth values, scalars) and what is very large.
     """
@@ -74,8 +74,9 @@ def choose_taps(function: Function) -> dict[str, str]:
     for kind, names in places.items():
         last, count = len(names) - 1, min(len(names), PLACES_PER_KIND)
         picked = {names[round(index * last / max(1, count - 1))] for index in range(count)}
-        chosen |= dict.fromkeys(sorted(picked, key=names.index), kind)
-    return chosen
+        chosen |= dict.fromkeys(picked, kind)
+    order = [output.name for operation in function.operations for output in operation.outputs]
+    return dict(sorted(chosen.items(), key=lambda item: order.index(item[0])))
 
 
 def _can_be_seen(tensor: TensorType) -> bool:

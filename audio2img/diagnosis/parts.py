@@ -209,12 +209,22 @@ def _check_operations(name: str, workshop: Workshop, runs: PartRuns, units: str)
     expected, found = workshop.run(replace(job, runtime="reference")), workshop.run(job)
     if expected.error or found.error:
         return Check(name, "note", f"cannot be looked into: {expected.error or found.error}")
+    return _compare_places(name, taps, found.arrays, expected.arrays, units)
+
+
+def _compare_places(name: str, taps: dict[str, str], found: Arrays, expected: Arrays, units: str) -> Check:
+    """taps: the values in the order of the program, each with the kind of its operation."""
     worst: dict[str, float] = {}
     for value, kind in taps.items():
-        decibels = round(psnr_db(found.arrays[value], expected.arrays[value]), 2)
+        decibels = round(psnr_db(found[value], expected[value]), 2)
         worst[kind] = min(decibels, worst.get(kind, decibels))
+    figures: dict[str, Any] = {"units": units, "least_db": worst}
+    lost = [v for v in taps if np.isfinite(expected[v]).all() and not np.isfinite(found[v]).all()]
+    if lost:
+        where = f"first in {taps[lost[0]]} ({lost[0]})"
+        detail = f"no numbers at {len(lost)} of {len(taps)} places on {units}, {where}"
+        return Check(name, "fail", detail, figures=figures | {"first_lost": lost[0]})
     ranked = sorted(worst, key=lambda kind: worst[kind])
     said = ", ".join(f"{kind} {worst[kind]:.1f} dB" for kind in ranked[:WORST_SAID])
     detail = f"{len(worst)} kinds at {len(taps)} places, {units} against the reference; least {said}"
-    figures = {"units": units, "least_db": {kind: worst[kind] for kind in ranked}}
     return Check(name, "ok" if worst[ranked[0]] >= GOOD_DB else "note", detail, figures=figures)

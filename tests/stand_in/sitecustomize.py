@@ -2,7 +2,8 @@
 
 At the one place where the package calls coremltools, the reference runtime stands in. How well it
 does is said by the environment variable STAND_IN, a JSON table from compute units (or "compile", or
-"*" for all others) to one of: right, wrong (1 % of noise), nan, no-load, no-predict, abort, hang.
+"*" for all others) to one of: right, wrong (1 % of noise), garbage (only noise), nan, no-load,
+no-predict, abort, hang. "max_parameters" is how large a model the reference runtime takes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ def take_the_place_of_core_ml(plan: Mapping[str, str]) -> None:
         misbehave(behaviour(compute_units), "loader")
         return StandIn(path / "stand-in.mlpackage", behaviour(compute_units))
 
+    if "max_parameters" in plan:
+        from audio2img.coreml import graph
+
+        graph.MAX_PARAMETERS = int(plan["max_parameters"])
     apple.is_here = lambda: True
     apple.versions = lambda: (plan.get("coremltools", "9.0"), plan.get("macos", "15.1"))
     apple.compile_package = compile_package
@@ -52,10 +57,13 @@ def misbehave(behaviour: str, where: str) -> None:
 
 class StandIn:
     def __init__(self, package: Path, behaviour: str) -> None:
+        from audio2img.coreml import graph
         from audio2img.coreml.mlpackage import Package
         from audio2img.coreml.reference import ReferenceModel
 
+        limit, graph.MAX_PARAMETERS = graph.MAX_PARAMETERS, sys.maxsize  # of the reference, not of Core ML
         self.model = ReferenceModel(Package(package))
+        graph.MAX_PARAMETERS = limit
         self.behaviour = behaviour
 
     def predict(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -65,13 +73,16 @@ class StandIn:
             raise RuntimeError("the stand-in predicts nothing")
         results = self.model.predict(data)
         if self.behaviour == "nan":
-            return {name: np.full_like(value, np.nan) for name, value in results.items()}
-        if self.behaviour == "wrong":
-            noise = np.random.default_rng(0)
             return {
-                name: (value + 0.01 * value.std() * noise.standard_normal(value.shape)).astype(value.dtype)
+                name: np.full_like(value, np.nan) if value.dtype.kind == "f" else value
                 for name, value in results.items()
             }
+        share = {"wrong": 0.01, "garbage": 10.0}.get(self.behaviour, 0.0)
+        noise = np.random.default_rng(0)
+        for name, value in results.items():
+            limits = np.finfo(value.dtype) if value.dtype.kind == "f" else np.iinfo(value.dtype)
+            wrong = value + share * value.astype(float).std() * noise.standard_normal(value.shape)
+            results[name] = np.clip(wrong, limits.min, limits.max).astype(value.dtype)
         return results
 
 
