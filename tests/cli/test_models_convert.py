@@ -142,6 +142,7 @@ def test_what_is_there_is_not_overwritten(
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "kept").write_text("x", encoding="utf-8")
     assert_fails(audio2img("models", "convert", MINI, "bundle"), 2, "is there already", "--replace")
+    assert_fails(audio2img("models", "convert", MINI, "bundle", "--replace"), 2, "is no model")
     assert (tmp_path / "bundle" / "kept").read_text(encoding="utf-8") == "x"
 
 

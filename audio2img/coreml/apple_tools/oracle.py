@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import audio2img
 from audio2img.coreml.apple_tools import driver
 from audio2img.coreml.apple_tools.environment import REMEDY, environment_python
 from audio2img.coreml.bundle import Bundle
@@ -40,10 +41,10 @@ class AppleDrawing:
 
 
 def draw_with_apple(bundle: Bundle, request: ImageRequest, compute_units: str = "ALL") -> AppleDrawing:
-    """The picture of `request` by Apple's CoreMLStableDiffusionPipeline, of the bundle's parts; macOS only.
+    """The picture of `request` by Apple's CoreMLStableDiffusionPipeline, from the bundle's parts.
 
-    Raises MachineError without Apple's environment, UsageError for what Apple's pipeline cannot
-    draw, ModelError if it fails.
+    By Core ML on a Mac, elsewhere by the reference runtime. Raises MachineError without Apple's
+    environment, UsageError for what Apple's pipeline cannot draw, ModelError if it fails.
     """
     python = environment_python()
     with tempfile.TemporaryDirectory(prefix="audio2img-apple-") as scratch:
@@ -88,6 +89,7 @@ def make_task(bundle: Bundle, request: ImageRequest, compute_units: str, folder:
         "steps": request.steps,
         "guidance_scale": request.guidance_scale,
         "compute_unit": compute_units,
+        "package_root": str(Path(audio2img.__file__).resolve().parents[1]),
         "latents": str(folder / "latents.npy"),
         "picture": str(folder / "picture.npy"),
     }

@@ -72,6 +72,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
     Raises MachineError when the disk or its permissions refuse.
     """
+    folder = folder.resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -127,10 +128,14 @@ def check_weights(source: Source) -> None:
 
 def check_destination(folder: Path, replace: bool) -> None:
     """Raise UsageError where `folder` cannot be made."""
-    if folder.is_dir() and any(folder.iterdir()) and not replace:
-        raise UsageError(f"{folder} is there already", "name another folder, or replace it with --replace")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "name a folder that is to be made")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not replace:
+        raise UsageError(f"{folder} is there already", "name another folder, or replace it with --replace")
+    if not (folder / SIDECAR_NAME).is_file() and not any(folder.glob("*.mlpackage")):
+        raise UsageError(f"{folder} is no model, and is not replaced by one", "name another folder")
 
 
 def _convert_into(
@@ -206,13 +211,14 @@ def run_worker(work: Path, task: dict[str, Any]) -> dict[str, Any]:
         job, report, log = (Path(scratch) / name for name in ("job.json", "report.json", "log.txt"))
         job.write_text(json.dumps(task), encoding="utf-8")
         command = [sys.executable, "-m", "audio2img.coreml.conversion.worker", str(job), str(report)]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", **_safe_path()}
         with log.open("wb") as output:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
             )
         if not report.is_file():
-            raise _died(task, done.returncode, log.read_text(encoding="utf-8", errors="replace"))
+            words = log.read_text(encoding="utf-8", errors="replace")
+            raise _died(task, done.returncode, words) from RuntimeError(words)
         answer = json.loads(report.read_text(encoding="utf-8"))
     if "error" in answer:
         kind, message, remedy = answer["error"]
@@ -221,13 +227,20 @@ def run_worker(work: Path, task: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _safe_path() -> dict[str, str]:
+    """So that a process finds this package, and nothing that lies in the folder it is started in."""
+    root = str(Path(__file__).resolve().parents[3])
+    ours = os.environ.get("PYTHONPATH")
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{root}{os.pathsep}{ours}" if ours else root}
+
+
 def _died(task: dict[str, Any], code: int, log: str) -> Exception:
     fields = task.get("part") or task.get("check") or {"part": "map from latents to colours"}
     what = fields["part"]
     if code in (-9, 137):
         return MachineError(f"the system stopped converting the {what}, most likely for want of memory")
     words = log.strip().splitlines()[-1:] or [f"exit code {code}"]
-    return ModelError(f"converting the {what} failed: {words[0]}", "look closer with --verbose")
+    return ModelError(f"converting the {what} failed: {words[0]}", "see all that it said: --verbose")
 
 
 def _publish(work: Path, folder: Path) -> None:

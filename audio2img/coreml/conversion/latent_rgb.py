@@ -62,7 +62,7 @@ def fit_linear(latents: Floats, colours: Floats) -> dict[str, Any]:
 
 
 def make_pictures(count: int, height: int, width: int) -> list[Floats]:
-    """Pictures (height, width, 3) float32 in [0, 1]: squares and discs of random colours on random grounds."""
+    """Pictures (height, width, 3) float32 in [0, 1]: squares and discs of random colours on a flat ground."""
     rng = np.random.default_rng(SEED)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
     pictures = []
