@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from audio2img.coreml.compression.schemes import Treatment
 
-MAX_BLOCKED = 6  # how often the search goes on after a step that loses too much
+MAX_BLOCKED = 8  # how often the search goes on after a step that loses too much
 
 Name = tuple[str, str]
 """Part and weight."""
@@ -108,22 +108,31 @@ def find_smallest(
     up the rest.
     """
     left = list(steps)
-    kept = 0
+    kept = _bisect(left, 0, len(left) + 1, measure, wished_db)
     for _ in range(MAX_BLOCKED):
-        start, lost = kept, len(left) + 1
-        while lost - kept > 1:
-            middle = (kept + lost) // 2
-            if measure(left[:middle]) >= wished_db:
-                kept = middle
-            else:
-                lost = middle
         if kept == len(left):
             break
         blocked = left[kept].name
         left = left[:kept] + [step for step in left[kept:] if step.name != blocked]
-        if start and kept == start:
-            break  # two weights in a row: the rest will not give much either
+        # What is left is mostly little: look near by first, and ever farther while it holds.
+        stride = 1
+        while kept + stride <= len(left) and measure(left[: kept + stride]) >= wished_db:
+            kept, stride = kept + stride, 2 * stride
+        kept = _bisect(left, kept, min(kept + stride, len(left) + 1), measure, wished_db)
     return left[:kept]
+
+
+def _bisect(
+    steps: Sequence[Step], kept: int, lost: int, measure: Callable[[Sequence[Step]], float], wished_db: float
+) -> int:
+    """How many steps keep `wished_db`, between `kept`, which do, and `lost`, which do not."""
+    while lost - kept > 1:
+        middle = (kept + lost) // 2
+        if measure(steps[:middle]) >= wished_db:
+            kept = middle
+        else:
+            lost = middle
+    return kept
 
 
 def mean_db(values: Sequence[float]) -> float:
