@@ -50,6 +50,17 @@ def cache_dir() -> Path:
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir(APP, appauthor=False))
 
 
+def data_dir() -> Path:
+    """Models that were downloaded, and the receipts of all. AUDIO2IMG_DATA chooses another folder."""
+    chosen = os.environ.get("AUDIO2IMG_DATA")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir(APP, appauthor=False))
+
+
+def is_offline() -> bool:
+    """True when HF_HUB_OFFLINE asks never to touch the network; `--offline` sets it."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def log_file() -> Path:
     """Where an unexpected fault leaves its traceback."""
     return Path(platformdirs.user_log_dir(APP, appauthor=False)) / f"{APP}.log"

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar, get_args
 
 from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
-from audio2img.errors import CancelledError, InputError, ModelError, UsageError
+from audio2img.errors import CancelledError, InputError, MachineError, ModelError, UsageError
 from audio2img.store.catalog import ResolvedModel, resolve_model
 from audio2img.types import (
     AudioClip,
@@ -198,7 +198,9 @@ class Pipeline:
     @cached_property
     def image_model(self) -> ResolvedModel:
         """The model that draws. Raises ModelError when it cannot be found."""
-        return resolve_model(self._model, "image")
+        from audio2img.coreml.units import preferred_attention
+
+        return resolve_model(self._model, "image", preferred_attention())
 
     @cached_property
     def speech_model(self) -> ResolvedModel:
@@ -379,6 +381,11 @@ class Pipeline:
     def _load_backend(self, model: ResolvedModel) -> ImageBackend:
         from audio2img.coreml.pipeline import CoreMLBackend
 
+        if model.format not in ("", "coreml"):
+            raise MachineError(
+                f"{model.name} is a {model.format} model, which this version cannot draw with",
+                "take a Core ML model (audio2img models list), or convert it: audio2img models convert",
+            )
         started = time.perf_counter()
         backend = CoreMLBackend.load(model.path, model.name, self._compute_units, self._low_memory)
         self._tell(Event("load", 1.0, f"{model.name} ready in {time.perf_counter() - started:.1f} s"))

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from audio2img.cli.display import Display
+from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
-from audio2img.cli.options import json_option, picture_options, talk_options
+from audio2img.cli.options import json_option, offline_option, picture_options, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import make_options, open_pipeline, output_of
 from audio2img.pipeline import Drawing
@@ -19,6 +20,7 @@ from audio2img.pipeline import Drawing
 @click.command("generate")
 @click.argument("text", nargs=-1, required=True)
 @picture_options
+@offline_option
 @json_option
 @talk_options
 def command(text: tuple[str, ...], as_json: bool, open_after: bool, **given: Any) -> None:
@@ -29,6 +31,7 @@ def command(text: tuple[str, ...], as_json: bool, open_after: bool, **given: Any
     words = sys.stdin.read() if text == ("-",) else " ".join(text)
     options = make_options(given)
     output = output_of(given)
+    ensure_models(given, ("image",))
     with (
         Display(given["quiet"], given["verbose"], given["previews"]) as display,
         open_pipeline(given, display) as pipeline,

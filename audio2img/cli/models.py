@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,17 @@ import click
 from audio2img.cli import LazyGroup
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.store.catalog import DEFAULTS, ModelRow, find_row, load_catalog
+from audio2img.store.catalog import default_name, load_catalog, split_name
+from audio2img.store.machine import this_machine
+from audio2img.store.receipts import Receipt, installed
+from audio2img.store.rows import ModelRow, Wanted
 
 LAZY = {
+    "get": ("models_get", "Download models, or go on with a download."),
+    "path": ("models_path", "Where a model is, for scripts and other tools."),
+    "prune": ("models_prune", "Remove what Core ML compiled and keeps."),
     "convert": ("models_convert", "A diffusers model to Core ML packages."),
     "compress": ("models_compress", "Smaller weights: palettized or quantized, with a report."),
-    "prune": ("models_prune", "Remove what Core ML compiled and keeps."),
 }
 
 
@@ -26,18 +30,25 @@ def command() -> None:
 
 
 @command.command("list")
+@click.option("--installed", "only_installed", is_flag=True, help="Only those on this machine.")
 @json_option
 @talk_options
-def list_models(as_json: bool, **given: Any) -> None:
-    """One line per model: name, kind, size, what it is for."""
-    rows = load_catalog()
+def list_models(only_installed: bool, as_json: bool, **given: Any) -> None:
+    """One line per model: name, kind, whether it is here, size, licence."""
+    tables = [describe(wanted) for wanted in every_model()]
+    if only_installed:
+        tables = [table for table in tables if table["installed"]]
     if as_json:
-        print_json([_describe(row) for row in rows])
+        print_json(tables)
         return
-    for row in rows:
-        mark = "*" if row.name in DEFAULTS.values() else " "
-        click.echo(f"{mark} {row.name:<14}{row.kind:<8}{_size_bytes(row.path) / 1e6:6.1f} MB  {row.purpose}")
-    click.echo("* used when none is named")
+    for table in tables:
+        mark = "*" if table["default"] else " "
+        here = "here" if table["installed"] else "" if _fits(table) else "not for this system"
+        size = f"{table['size_bytes'] / 1e6:8,.1f} MB"
+        click.echo(
+            f"{mark} {table['name']:<34}{table['kind']:<8}{size}  {table['licence']:<26}{here}".rstrip()
+        )
+    click.echo("* taken when none is named; what each is for: audio2img models show NAME")
 
 
 @command.command("show")
@@ -46,13 +57,14 @@ def list_models(as_json: bool, **given: Any) -> None:
 @talk_options
 def show_model(name: str, as_json: bool, **given: Any) -> None:
     """All that is known about one model."""
-    row = find_row(name)
+    row, variant = split_name(name)
+    variants = (variant,) if variant else row.variants
+    tables = [describe(Wanted(row, one)) for one in variants]
     if as_json:
-        print_json(_describe(row))
+        print_json(tables[0] if len(tables) == 1 else tables)
         return
-    for label, value in _describe(row).items():
-        if value not in ("", None):
-            click.echo(f"{label + ':':<16}{value}")
+    for table in tables:
+        _print_table(table)
     if row.vocabulary == "mini_world":
         from audio2img import mini_world
 
@@ -60,15 +72,71 @@ def show_model(name: str, as_json: bool, **given: Any) -> None:
             click.echo(f"{label.lower() + ':':<16}{', '.join(getattr(mini_world, label))}")
 
 
-def _describe(row: ModelRow) -> dict[str, Any]:
-    table = asdict(row)
-    table.pop("embedded")
+def every_model() -> list[Wanted]:
+    """Every variant of every row of the catalogue."""
+    return [Wanted(row, variant) for row in load_catalog() for variant in row.variants]
+
+
+def describe(wanted: Wanted) -> dict[str, Any]:
+    """What there is to know of a model, as plain JSON values."""
+    row, variant = wanted.row, wanted.variant
+    receipt = None if row.embedded else installed(wanted.key)
     return {
-        **table,
-        "default": row.name in DEFAULTS.values(),
-        "path": str(row.path),
-        "size_bytes": _size_bytes(row.path),
+        "name": wanted.name,
+        "aliases": list(row.aliases),
+        "kind": row.kind,
+        "format": row.format,
+        "title": row.title,
+        "purpose": row.purpose,
+        "installed": receipt is not None or bool(row.embedded),
+        "embedded": bool(row.embedded),
+        "default": _is_default(wanted),
+        "path": _path_of(row, receipt),
+        "size_bytes": _size_of(wanted, receipt),
+        "memory_bytes": row.memory_bytes,
+        "platforms": list(row.platforms),
+        "licence": row.licence,
+        "licence_url": row.licence_url,
+        "licence_accepted": receipt.licence.accepted if receipt else "",
+        "mirrors": [str(mirror) for mirror in row.mirrors],
+        "from": receipt.mirror if receipt else "",
+        "unverified": row.unverified,
+        "vocabulary": row.vocabulary,
+        "files": [file.path for file in (receipt.files if receipt else variant.files)],
     }
+
+
+def _is_default(wanted: Wanted) -> bool:
+    from audio2img.coreml.units import preferred_attention
+
+    if wanted.row.name != default_name(wanted.row.kind):
+        return False
+    return wanted.variant.name in ("", preferred_attention() or wanted.row.variants[0].name)
+
+
+def _path_of(row: ModelRow, receipt: Receipt | None) -> str | None:
+    if row.embedded_path is not None:
+        return str(row.embedded_path)
+    return receipt.model_path if receipt else None
+
+
+def _size_of(wanted: Wanted, receipt: Receipt | None) -> int:
+    if wanted.row.embedded_path is not None:
+        return _size_bytes(wanted.row.embedded_path)
+    return receipt.size_bytes if receipt else wanted.variant.download_bytes
+
+
+def _fits(table: dict[str, Any]) -> bool:
+    return this_machine().platform in table["platforms"]
+
+
+def _print_table(table: dict[str, Any]) -> None:
+    for label, value in table.items():
+        if value in ("", None, []):
+            continue
+        if isinstance(value, list):
+            value = "; ".join(map(str, value))
+        click.echo(f"{label.replace('_', ' ') + ':':<18}{value}")
 
 
 def _size_bytes(path: Path) -> int:

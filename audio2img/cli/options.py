@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,21 @@ talk_options = _together(
     click.option(
         "-v", "--verbose", is_flag=True, callback=_ask_for_tracebacks, help="Say more; tracebacks too."
     ),
+)
+
+
+def _stay_offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # heeded by us, and by huggingface_hub and all that use it
+
+
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_stay_offline,
+    help="Never touch the network.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")

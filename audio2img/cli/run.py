@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from audio2img.cli.display import Display
+from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
 from audio2img.cli.options import (
     json_option,
     microphone_options,
+    offline_option,
     picture_options,
     speech_options,
     talk_options,
@@ -33,6 +35,7 @@ LISTEN_S = 6.0
 @microphone_options
 @speech_options
 @picture_options
+@offline_option
 @json_option
 @talk_options
 def command(audio: str | None, picture: str | None, as_json: bool, open_after: bool, **given: Any) -> None:
@@ -43,6 +46,8 @@ def command(audio: str | None, picture: str | None, as_json: bool, open_after: b
     """
     if picture and audio:
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
+    if not picture:
+        ensure_models(given, ("image", "speech"))
     with Display(given["quiet"], given["verbose"], given["previews"]) as display:
         if picture:
             drawing, paths = _draw_again(Path(picture), given, display)

@@ -1,105 +1,191 @@
-"""The table of models: one row each, validated on load, found by name or given as a path."""
+"""The table of models, ours and the person's own: found by name, and where they are on this machine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
 
-from audio2img.config import embedded_models_dir, read_toml
+from audio2img.config import config_dir
 from audio2img.errors import ModelError, UsageError
+from audio2img.store.machine import this_machine
+from audio2img.store.parse import read_rows
+from audio2img.store.receipts import installed
+from audio2img.store.rows import VARIANT_MARK, Kind, ModelRow, Variant, Wanted
 
-Kind = Literal["image", "speech"]
-
-DEFAULTS: dict[Kind, str] = {"image": "mini", "speech": "mini-whisper"}
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One row of catalog.toml.
-
-    embedded: path inside the folder of embedded models.
-    vocabulary: "mini_world" for the models that know nothing else.
-    min_probability: of a speech model, the mean token probability under which a segment is not speech.
-    """
-
-    name: str
-    kind: Kind
-    title: str
-    purpose: str
-    licence: str
-    embedded: str
-    vocabulary: str = ""
-    min_probability: float | None = None
-
-    @property
-    def path(self) -> Path:
-        return embedded_models_dir() / self.embedded
+OPTIONS: dict[Kind, str] = {
+    "image": "give it with --model",
+    "speech": "give it with --speech-model",
+    "vad": "give it as vad_model in settings.toml",
+    "sound": "it names sounds, and neither hears words nor draws",
+}
+EMBEDDED: dict[str, str] = {"image": "--model mini", "speech": "--speech-model mini-whisper"}
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model on this machine: its name for people and the file or folder that holds it."""
+    """A model on this machine: its name for people and the file or folder that holds it.
+
+    format: of `rows.Format`; "" where only a path is known.
+    """
 
     name: str
     kind: Kind
     path: Path
     vocabulary: str = ""
     min_probability: float | None = None
+    format: str = ""
+
+
+def own_catalog() -> Path:
+    """The file with the person's own rows; it need not exist."""
+    return config_dir() / "models.toml"
+
+
+def load_catalog() -> tuple[ModelRow, ...]:
+    """Every known model, the person's own first, so that they can replace one of ours.
+
+    Raises UsageError that names the file and the row when something is wrong with it.
+    """
+    own = read_rows(own_catalog()) if own_catalog().exists() else ()
+    _check_unique(own)
+    names = {name for row in own for name in (row.name, *row.aliases)}
+    return own + tuple(row for row in _our_rows() if row.name not in names)
 
 
 @lru_cache(maxsize=1)
-def load_catalog() -> tuple[ModelRow, ...]:
-    """Every known model. Raises UsageError when a row lacks a field or has one we do not know."""
-    path = Path(__file__).with_name("catalog.toml")
-    rows = tuple(_parse_row(row, path) for row in read_toml(path)["model"])
-    names = [row.name for row in rows]
-    if len(set(names)) != len(names):
-        raise UsageError(f"{path}: a model name occurs twice", "every name must be unique")
+def _our_rows() -> tuple[ModelRow, ...]:
+    rows = read_rows(Path(__file__).with_name("catalog.toml"))
+    _check_unique(rows)
     return rows
 
 
-def _parse_row(row: dict[str, Any], path: Path) -> ModelRow:
-    known = {field.name for field in fields(ModelRow)}
-    name = row.get("name", "(a row without name)")
-    if unknown := set(row) - known:
-        raise UsageError(f"{path}: {name} has unknown fields: {', '.join(sorted(unknown))}")
-    if missing := known - {"vocabulary", "min_probability"} - set(row):
-        raise UsageError(f"{path}: {name} lacks: {', '.join(sorted(missing))}")
-    if row["kind"] not in get_args(Kind):
-        raise UsageError(f"{path}: {name} is of unknown kind {row['kind']!r}")
-    return ModelRow(**row)
+def _check_unique(rows: tuple[ModelRow, ...]) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        for name in (row.name, *row.aliases):
+            if name in seen:
+                raise UsageError(
+                    f"{row.origin}: the model {row.name}: the name {name} occurs twice",
+                    "every name must be unique",
+                )
+            seen.add(name)
 
 
 def find_row(name: str) -> ModelRow:
-    """The row called `name`. Raises ModelError listing the choices."""
-    for row in load_catalog():
-        if row.name == name:
+    """The row of that name or alias. Raises ModelError listing the choices."""
+    rows = load_catalog()
+    for row in rows:
+        if name == row.name or name in row.aliases:
             return row
-    choices = ", ".join(row.name for row in load_catalog())
-    raise ModelError(f"there is no model called {name!r}", f"known models: {choices}; or give a path")
+    raise ModelError(
+        f"there is no model called {name!r}", f"known models: {_choices(name, rows)}; or give a path"
+    )
 
 
-def resolve_model(name_or_path: str | None, kind: Kind) -> ResolvedModel:
-    """The model of that name or at that path (None: the default of its kind).
+def _choices(name: str, rows: tuple[ModelRow, ...]) -> str:
+    """The names most like the one that was asked for, then the embedded ones, which always work."""
+    import difflib
 
-    Raises ModelError when it is unknown, absent, or of the other kind.
+    near = difflib.get_close_matches(name, [row.name for row in rows], 4, 0.4)
+    embedded = [row.name for row in rows if row.embedded and row.name not in near]
+    return ", ".join([*near, *embedded]) + f" and {len(rows) - len(near) - len(embedded)} more"
+
+
+def find_wanted(name: str, preferred: str | None = None) -> Wanted:
+    """What `name` or `name:variant` means. preferred: the variant to take where none is named.
+
+    Raises ModelError listing the choices.
     """
-    asked = name_or_path or DEFAULTS[kind]
-    if _looks_like_path(asked):
+    row, variant = split_name(name)
+    if variant is None:
+        variant = next((one for one in row.variants if one.name == preferred), row.variants[0])
+    return Wanted(row, variant)
+
+
+def split_name(name: str) -> tuple[ModelRow, Variant | None]:
+    """The row that `name` or `name:variant` means, and the variant if it names one."""
+    plain, _, variant_name = name.partition(VARIANT_MARK)
+    row = find_row(plain)
+    if not variant_name:
+        return row, None
+    for variant in row.variants:
+        if variant.name == variant_name:
+            return row, variant
+    names = ", ".join(f"{row.name}{VARIANT_MARK}{one.name}" for one in row.variants if one.name)
+    remedy = f"choose from: {names}" if names else f"there is only {row.name} itself"
+    raise ModelError(f"{row.name} has no variant {variant_name!r}", remedy)
+
+
+def default_name(kind: Kind) -> str:
+    """The model of a kind that is taken when none is named, on this machine."""
+    return this_machine().defaults[kind]
+
+
+def find_missing(name_or_path: str | None, kind: Kind, preferred: str | None = None) -> Wanted | None:
+    """What would have to be downloaded before `resolve_model` finds it; None where nothing would.
+
+    Raises ModelError for unknown names.
+    """
+    asked = name_or_path or default_name(kind)
+    if looks_like_path(asked):
+        return None
+    row, _ = split_name(asked)
+    if row.embedded or _find_installed(asked, preferred) is not None:
+        return None
+    return find_wanted(asked, preferred)
+
+
+def resolve_model(name_or_path: str | None, kind: Kind, preferred: str | None = None) -> ResolvedModel:
+    """The model of that name or at that path; None means this machine's default of its kind.
+
+    preferred: the variant that suits the machine, where a model has several. Raises ModelError when it
+    is unknown, not installed, or of another kind.
+    """
+    asked = name_or_path or default_name(kind)
+    if looks_like_path(asked):
         path = Path(asked).expanduser()
         if not path.exists():
             raise ModelError(f"no {kind} model at {path}", "check the path, or run: audio2img models list")
         return ResolvedModel(path.stem if path.is_file() else path.resolve().name, kind, path)
-    row = find_row(asked)
+    row, _ = split_name(asked)
     if row.kind != kind:
-        option = {"image": "--model", "speech": "--speech-model"}[row.kind]
-        raise ModelError(f"{asked} is a {row.kind} model, not a model for {kind}", f"give it with {option}")
-    if not row.path.exists():
-        raise ModelError(f"the files of {asked} are missing: {row.path}", "reinstall audio2img")
-    return ResolvedModel(row.name, kind, row.path, row.vocabulary, row.min_probability)
+        raise ModelError(f"{asked} is a {row.kind} model, not a model for {kind}", OPTIONS[row.kind])
+    path_and_name = _find_installed(asked, preferred)
+    if path_and_name is None:
+        raise _not_installed(asked, kind, is_default=name_or_path is None, preferred=preferred)
+    path, name = path_and_name
+    return ResolvedModel(name, kind, path, row.vocabulary, row.min_probability, row.format)
 
 
-def _looks_like_path(text: str) -> bool:
+def _find_installed(name: str, preferred: str | None) -> tuple[Path, str] | None:
+    """Path and full name of a model on this machine; of several variants the preferred one first."""
+    row, variant = split_name(name)
+    if row.embedded_path is not None:
+        return (row.embedded_path, row.name) if row.embedded_path.exists() else None
+    variants = [variant] if variant else sorted(row.variants, key=lambda one: one.name != preferred)
+    for one in variants:
+        wanted = Wanted(row, one)
+        if receipt := installed(wanted.key):
+            return Path(receipt.model_path), wanted.name
+    return None
+
+
+def _not_installed(name: str, kind: Kind, is_default: bool, preferred: str | None) -> ModelError:
+    wanted = find_wanted(name, preferred)
+    if wanted.row.embedded:
+        return ModelError(
+            f"the files of {name} are missing: {wanted.row.embedded_path}", "reinstall audio2img"
+        )
+    size = f"{wanted.variant.download_bytes / 1e6:,.0f} MB to download"
+    if not is_default:
+        return ModelError(f"{name} is not on this machine ({size})", f"run: audio2img models get {name}")
+    other = f"; or try the embedded one: {EMBEDDED[kind]}" if kind in EMBEDDED else ""
+    return ModelError(
+        f"the {kind} model {name} is not on this machine ({size})",
+        f"run: audio2img models get default{other}",
+    )
+
+
+def looks_like_path(text: str) -> bool:
     return any(mark in text for mark in ("/", "\\")) or text.startswith("~") or Path(text).exists()

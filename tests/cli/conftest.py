@@ -16,6 +16,13 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 ENTRY = (sys.executable, "-m", "audio2img")
 
 
+@pytest.fixture(autouse=True)
+def embedded_models(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test downloads a machine's default models: where none is named, the embedded ones are taken."""
+    monkeypatch.setenv("AUDIO2IMG_MODEL", "mini")
+    monkeypatch.setenv("AUDIO2IMG_SPEECH_MODEL", "mini-whisper")
+
+
 @pytest.fixture
 def audio2img(private_home: Path, tmp_path: Path) -> Command:
     """Call the command in an empty folder; `stdin` is bytes, the outputs are text."""

@@ -1,0 +1,45 @@
+"""The first time: a command whose models are not here yet offers to get them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from audio2img.cli.options import with_settings
+from audio2img.errors import ModelError
+from audio2img.store.catalog import EMBEDDED, find_missing
+from audio2img.store.rows import Kind, Wanted
+
+
+def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
+    """See to it that the models the command is going to use are on this machine.
+
+    given: its options. Asks when a person is here. Raises ModelError, with the command that gets them,
+    when nobody is, when the network is off, or for a name that nobody knows.
+    """
+    from audio2img.coreml.units import preferred_attention
+
+    settings = with_settings(model=given.get("model"), speech_model=given.get("speech_model"))
+    names = {"image": settings.model, "speech": settings.speech_model}
+    found = [find_missing(names[kind], kind, preferred_attention()) for kind in kinds]
+    missing = [model for model in found if model is not None and model.row.kind in kinds]
+    if missing:
+        _get(missing, given.get("quiet", False))
+
+
+def _get(missing: list[Wanted], quiet: bool) -> None:
+    from audio2img.cli.downloads import download
+    from audio2img.cli.licences import agree, describe_download, is_person_here
+    from audio2img.config import is_offline
+
+    names = " ".join(model.name for model in missing)
+    embedded = " ".join(EMBEDDED[model.row.kind] for model in missing)
+    if is_offline() or not is_person_here():
+        total = sum(model.variant.download_bytes for model in missing) / 1e6
+        off = ", and the network is off" if is_offline() else ""
+        raise ModelError(
+            f"{names} must be downloaded first, {total:,.0f} MB in all{off} "
+            f"({'; '.join(map(describe_download, missing))})",
+            f"run: audio2img models get {names}; or take what comes with audio2img: {embedded}",
+        )
+    download(missing, agree(missing, accept_license=False), quiet)

@@ -1,0 +1,63 @@
+"""`audio2img models get`: download models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from audio2img.cli.options import json_option, offline_option, talk_options
+from audio2img.cli.results import print_json
+from audio2img.store.catalog import default_name, find_wanted
+from audio2img.store.receipts import installed
+from audio2img.store.rows import Kind, Wanted
+
+DEFAULT = "default"
+DEFAULT_KINDS: tuple[Kind, ...] = ("image", "speech")
+
+
+@click.command("get")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...|default")
+@click.option("--accept-license", is_flag=True, help="Accept the licences that are shown; for scripts.")
+@offline_option
+@json_option
+@talk_options
+def command(names: tuple[str, ...], accept_license: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Download models by name; "default" stands for those this machine takes when none is named.
+
+    Prints where each is. What was interrupted goes on where it stopped; what is here already is
+    only named.
+    """
+    from audio2img.cli.downloads import download
+    from audio2img.cli.licences import agree
+
+    models = wanted_models(names)
+    missing = [model for model in models if not model.row.embedded and installed(model.key) is None]
+    if missing:
+        from audio2img.store.get import check_gettable
+
+        for model in missing:
+            check_gettable(model)
+        download(missing, agree(missing, accept_license, quiet), quiet)
+    _print_paths(models, as_json)
+
+
+def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
+    """The models meant by `names`, each once. Raises ModelError for unknown ones."""
+    from audio2img.coreml.units import preferred_attention
+
+    plain = [default_name(kind) for kind in DEFAULT_KINDS] if DEFAULT in names else []
+    plain += [name for name in names if name != DEFAULT]
+    models = [find_wanted(name, preferred_attention()) for name in plain]
+    return list({model.key: model for model in models}.values())
+
+
+def _print_paths(models: list[Wanted], as_json: bool) -> None:
+    from audio2img.cli.models import describe
+
+    tables: list[dict[str, Any]] = [describe(model) for model in models]
+    if as_json:
+        print_json(tables)
+    else:
+        for table in tables:
+            click.echo(table["path"])

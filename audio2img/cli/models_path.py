@@ -1,0 +1,27 @@
+"""`audio2img models path`: where a model is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from audio2img.cli.options import json_option, talk_options
+from audio2img.cli.results import print_json
+from audio2img.store.catalog import resolve_model, split_name
+
+
+@click.command("path")
+@click.argument("name")
+@json_option
+@talk_options
+def command(name: str, as_json: bool, **given: Any) -> None:
+    """Where a model is, for scripts and other tools. Exits with 4 when it is not on this machine."""
+    from audio2img.coreml.units import preferred_attention
+
+    row, _ = split_name(name)
+    model = resolve_model(name, row.kind, preferred_attention())
+    if as_json:
+        print_json({"name": model.name, "kind": model.kind, "format": model.format, "path": str(model.path)})
+    else:
+        click.echo(model.path)

@@ -1,0 +1,181 @@
+"""Hugging Face hubs: which files a repository holds, and their place in the cache that all tools share.
+
+huggingface_hub asks the hub and lays out its cache. The bytes come through transfer.py: since
+huggingface_hub 1.x a download that is cut begins again from the first byte, and ours goes on. Every
+file is checked against what the hub's own listing says: SHA-256 for large files, the git hash for
+the others. The layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar
+
+from audio2img.store.formats import check_name, is_pickle, is_weights
+from audio2img.store.patience import BUSY, InterruptionError, MirrorError, Patience, insist, retry_after_s
+from audio2img.store.places import hub_cache_dir
+from audio2img.store.report import Reporter
+from audio2img.store.rows import FileSpec, Format, Mirror, Variant
+from audio2img.store.transfer import PART_SUFFIX, RemoteFile
+
+Result = TypeVar("Result")
+COMMIT_DIGITS = 40
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a repository holds of a model. commit: the one its revision stands for."""
+
+    repo: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def repo_folder(self) -> Path:
+        return hub_cache_dir() / f"models--{self.repo.replace('/', '--')}"
+
+    @property
+    def snapshot(self) -> Path:
+        return self.repo_folder / "snapshots" / self.commit
+
+    def blob(self, remote: RemoteFile) -> Path:
+        """The file in the cache: named by its ETag, which is its git hash, or for large files SHA-256."""
+        return self.repo_folder / "blobs" / (remote.git_sha1 or remote.sha256 or "")
+
+    def part(self, remote: RemoteFile, key: str) -> Path:
+        """Where it grows: beside its final place, named so that nobody takes it for whole."""
+        blob = self.blob(remote)
+        return blob.with_name(f"{blob.name}.{key}{PART_SUFFIX}")
+
+
+def list_hub_files(
+    mirror: Mirror, variant: Variant, format_: Format, reporter: Reporter, patience: Patience
+) -> Listing:
+    """Ask the hub for the files of `variant`.
+
+    Raises MirrorError when the repository is gone, lacks a file, or holds weights only as pickles.
+    """
+    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub.hf_api import RepoFile
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    api = HfApi(library_name="audio2img")
+    headers = build_hf_headers(library_name="audio2img")
+
+    def ask() -> tuple[str, list[Any]]:
+        commit = api.model_info(mirror.hub, revision=mirror.revision, timeout=patience.timeout_s).sha
+        if commit is None or len(commit) != COMMIT_DIGITS:
+            raise MirrorError("it does not say which commit it has")
+        tree = api.list_repo_tree(mirror.hub, recursive=True, revision=commit)
+        return commit, [entry for entry in tree if isinstance(entry, RepoFile)]
+
+    commit, entries = _ask_hub(mirror.hub, ask, reporter, patience)
+    chosen = _choose(entries, variant, format_, reporter)
+    files = []
+    for entry, spec in chosen:
+        lfs_sha256 = None if entry.lfs is None else entry.lfs.sha256
+        _compare(entry.path, entry.size, lfs_sha256, spec)
+        files.append(
+            RemoteFile(
+                path=entry.path,
+                url=hf_hub_url(mirror.hub, entry.path, revision=commit),
+                size_bytes=entry.size,
+                sha256=lfs_sha256 or spec.sha256,
+                git_sha1=entry.blob_id if lfs_sha256 is None else None,
+                headers=headers,
+            )
+        )
+    return Listing(mirror.hub, commit, tuple(files))
+
+
+def _choose(
+    entries: list[Any], variant: Variant, format_: Format, reporter: Reporter
+) -> list[tuple[Any, FileSpec]]:
+    """The entries that the variant names or whose path fits a pattern, without what is never taken."""
+    by_path = {entry.path: entry for entry in entries}
+    specs = {spec.path: spec for spec in variant.files}
+    if missing := [path for path in specs if path not in by_path]:
+        raise MirrorError(f"it has no {missing[0]}")
+    fitting = [
+        path
+        for path in by_path
+        if path in specs or any(fnmatchcase(path, pattern) for pattern in variant.patterns)
+    ]
+    pickles = [path for path in fitting if is_pickle(path, format_)]
+    taken = [path for path in fitting if not check_name(path, format_)]
+    if not any(is_weights(path, format_) for path in taken):
+        if pickles:
+            raise MirrorError(f"it holds its weights only as a pickle, which is refused: {pickles[0]}")
+        raise MirrorError("it has none of the files that are asked for")
+    if pickles:
+        reporter.say(f"left out, because a pickle can run any program: {', '.join(pickles)}")
+    return [(by_path[path], specs.get(path, FileSpec(path))) for path in taken]
+
+
+def _compare(path: str, size_bytes: int, lfs_sha256: str | None, spec: FileSpec) -> None:
+    if spec.size_bytes is not None and spec.size_bytes != size_bytes:
+        raise MirrorError(
+            f"{path}: wrong length: {size_bytes:,} bytes where {spec.size_bytes:,} are expected"
+        )
+    if spec.sha256 is not None and lfs_sha256 is not None and spec.sha256 != lfs_sha256:
+        raise MirrorError(
+            f"{path}: wrong bytes: their SHA-256 is {lfs_sha256[:16]}…, and not {spec.sha256[:16]}…"
+        )
+
+
+def place_in_cache(listing: Listing, remote: RemoteFile, reporter: Reporter, patience: Patience) -> Path:
+    """Let huggingface_hub find the blob and make the snapshot's entry for it; gives that entry."""
+    from huggingface_hub import hf_hub_download
+
+    def place() -> str:
+        path: str = hf_hub_download(listing.repo, remote.path, revision=listing.commit)
+        return path
+
+    entry = Path(_ask_hub(remote.path, place, reporter, patience))
+    blob = listing.blob(remote)
+    if blob.exists() and not entry.samefile(blob):  # no links on this system: it has made a copy
+        blob.unlink()
+    return entry
+
+
+def _ask_hub(what: str, call: Callable[[], Result], reporter: Reporter, patience: Patience) -> Result:
+    """The result of a call into huggingface_hub, tried again where sensible; its errors as MirrorError."""
+    from huggingface_hub import errors
+
+    def attempt() -> Result:
+        try:
+            return call()
+        except errors.GatedRepoError as error:
+            wish = "its owner wants you to accept the terms on its page, and a token in HF_TOKEN"
+            raise MirrorError(f"{what}: {wish}") from error
+        except errors.RepositoryNotFoundError as error:
+            raise MirrorError(
+                f"{what}: there is no such repository, or not for you ({_status(error)})"
+            ) from error
+        except errors.RevisionNotFoundError as error:
+            raise MirrorError(f"{what}: it has no such revision ({_status(error)})") from error
+        except errors.HfHubHTTPError as error:
+            status = _status(error)
+            if status in BUSY:
+                response: Any = error.response
+                raise InterruptionError(
+                    f"the hub answers {status}", retry_after_s(response.headers)
+                ) from error
+            raise MirrorError(f"{what}: the hub answers {status}") from error
+        except Exception as error:
+            # Which HTTP library huggingface_hub uses, and so what it raises when nobody answers,
+            # changed from version to version.
+            library = type(error).__module__.partition(".")[0]
+            if isinstance(error, OSError) or library in ("httpx", "httpx2", "httpcore", "requests"):
+                raise InterruptionError(f"no answer ({error or type(error).__name__})") from error
+            raise
+
+    return insist(what, attempt, reporter, patience)
+
+
+def _status(error: Any) -> int | None:
+    response = getattr(error, "response", None)
+    return None if response is None else int(response.status_code)

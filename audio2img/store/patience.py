@@ -1,0 +1,90 @@
+"""Trying again: how often, how long to wait, and when to give a mirror up."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from audio2img.store.report import Reporter
+
+BUSY = (408, 425, 429, 500, 502, 503, 504)
+"""HTTP answers that may be another one a little later."""
+
+Result = TypeVar("Result")
+
+
+class MirrorError(Exception):
+    """This mirror cannot give what was asked; another may. The text says why."""
+
+
+class InterruptionError(Exception):
+    """Something that may be over at the next try. wait_s: how long the server asks to wait."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a server, in seconds. n_tries: without progress in between."""
+
+    n_tries: int = 5
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 30.0
+    longest_asked_wait_s: float = 120.0
+    timeout_s: float = 30.0
+
+    @classmethod
+    def from_environment(cls) -> Patience:
+        """With the time-out of HF_HUB_DOWNLOAD_TIMEOUT, where that is set."""
+        seconds = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "")
+        return cls(timeout_s=float(seconds)) if seconds.isdigit() and int(seconds) else cls()
+
+    def wait_s(self, n_failed: int, asked_s: float | None) -> float:
+        """Doubled after every failure in a row, and never less than the server asks for."""
+        doubled = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (n_failed - 1))
+        return float(max(doubled, asked_s or 0.0))
+
+
+def insist(
+    what: str,
+    attempt: Callable[[], Result],
+    reporter: Reporter,
+    patience: Patience,
+    progress: Callable[[], int] = lambda: 0,
+) -> Result:
+    """The result of `attempt`, which is called again after every InterruptionError.
+
+    progress: a number that grows when an attempt was not in vain. Raises MirrorError when patience ends.
+    """
+    n_failed = 0
+    while True:
+        before = progress()
+        try:
+            return attempt()
+        except InterruptionError as interruption:
+            n_failed = 1 if progress() > before else n_failed + 1
+            if (interruption.wait_s or 0.0) > patience.longest_asked_wait_s:
+                asked = f"{interruption}, and asks to wait {interruption.wait_s:.0f} s"
+                raise MirrorError(f"{what}: {asked}") from None
+            if n_failed >= patience.n_tries:
+                raise MirrorError(f"{what}: {interruption}, {n_failed} times") from None
+            wait_s = patience.wait_s(n_failed, interruption.wait_s)
+            reporter.say(f"{what}: {interruption}; trying again in {wait_s:.0f} s")
+            time.sleep(wait_s)
+
+
+def retry_after_s(headers: Any) -> float | None:
+    """Retry-After in seconds; it may be a number of them or a date (RFC 9110, 10.2.3)."""
+    text = (headers.get("Retry-After") or "").strip() if headers is not None else ""
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,122 @@
+"""What was installed, from where, under which licence: one JSON file a model, written when it is whole.
+
+A model without a receipt is not installed; a receipt whose files are gone is not believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from audio2img.store.places import make_folder, receipts_dir, sync_folder
+
+
+@dataclass(frozen=True)
+class InstalledFile:
+    """A file of an installed model. path: within the receipt's root, with /.
+
+    is_ours: downloaded by us, not found in the hub's cache where another tool had put it.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    is_ours: bool = True
+
+
+@dataclass(frozen=True)
+class LicenceRecord:
+    """name, url as they were shown; accepted: when (ISO 8601, UTC) and how ("at the terminal", ...)."""
+
+    name: str
+    url: str
+    accepted: str = ""
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """name: with the variant; key: the same as a file name. model_path: what a backend is given.
+
+    root: the folder that the files are relative to. snapshot: the folder in the hub's cache that the
+    same files came through, "" for others. mirror: where from; commit: of a hub's repository.
+    """
+
+    name: str
+    key: str
+    kind: str
+    format: str
+    model_path: str
+    root: str
+    mirror: str
+    licence: LicenceRecord
+    files: tuple[InstalledFile, ...]
+    commit: str = ""
+    snapshot: str = ""
+    installed: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+    def is_whole(self) -> bool:
+        """True while every file is there with the size it had; a quick look, no hashing."""
+        root = Path(self.root)
+        try:
+            return all((root / file.path).stat().st_size == file.size_bytes for file in self.files)
+        except OSError:
+            return False
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def write_receipt(receipt: Receipt) -> None:
+    folder = make_folder(receipts_dir())
+    temporary = folder / f".{receipt.key}.{os.getpid()}.tmp"
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(asdict(receipt), stream, indent=2)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, folder / f"{receipt.key}.json")
+    sync_folder(folder)
+
+
+def read_receipt(key: str) -> Receipt | None:
+    """The receipt of the model `key`; None where there is none that can be read."""
+    try:
+        table = json.loads((receipts_dir() / f"{key}.json").read_text(encoding="utf-8"))
+        return _from_table(table)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _from_table(table: dict[str, Any]) -> Receipt:
+    files = tuple(InstalledFile(**file) for file in table.pop("files"))
+    licence = LicenceRecord(**table.pop("licence"))
+    return Receipt(**table, files=files, licence=licence)
+
+
+def installed(key: str) -> Receipt | None:
+    """The receipt of a model that is whole on this machine, else None."""
+    receipt = read_receipt(key)
+    return receipt if receipt is not None and receipt.is_whole() else None
+
+
+def all_receipts() -> Iterator[Receipt]:
+    folder = receipts_dir()
+    if folder.is_dir():
+        for path in sorted(folder.glob("*.json")):
+            receipt = read_receipt(path.stem)
+            if receipt is not None:
+                yield receipt
+
+
+def remove_receipt(key: str) -> None:
+    (receipts_dir() / f"{key}.json").unlink(missing_ok=True)

@@ -1,0 +1,331 @@
+"""One file over HTTP: resumed where it was cut, checked while it arrives, renamed when it is whole.
+
+The partial file keeps every byte that arrived, also when the process is killed: it is written
+without a buffer of ours. HTTP ranges, If-Range and Retry-After: RFC 9110.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from audio2img.errors import MachineError
+from audio2img.store.patience import BUSY, InterruptionError, MirrorError, Patience, insist, retry_after_s
+from audio2img.store.places import ensure_room, make_folder, sync_folder
+from audio2img.store.report import Reporter
+
+BLOCK_BYTES = 256 << 10
+DISK_FULL = ("ENOSPC", "EDQUOT", "EFBIG")
+PART_SUFFIX = ".audio2img-part"
+NOTE_SUFFIX = ".audio2img-note"  # beside a partial file: which version of what it is a part of
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch. path: its name within the model. size_bytes, sha256 (hex): where known.
+
+    git_sha1: of a file that the hub keeps in git itself, the hash of its git blob (hex).
+    headers: to send along, such as the hub's token; a redirect to another host drops Authorization.
+    """
+
+    path: str
+    url: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+    git_sha1: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_fixed(self) -> bool:
+        """True when its bytes are known by a hash, so that any mirror may continue a partial file."""
+        return self.sha256 is not None or self.git_sha1 is not None
+
+
+def fetch_file(remote: RemoteFile, part: Path, final: Path, reporter: Reporter, patience: Patience) -> str:
+    """Download into `part`, check, rename to `final`; gives the SHA-256 (hex).
+
+    Raises MirrorError when this mirror cannot give the right bytes, MachineError when the disk is full.
+    """
+    make_folder(part.parent)
+    make_folder(final.parent)
+    download = _Download(remote, part, reporter, patience)
+    try:
+        sha256 = download.run()
+        os.replace(part, final)
+        download.note.unlink(missing_ok=True)
+        sync_folder(final.parent)
+    except OSError as error:
+        raise _disk_error(error, part) from error
+    return sha256
+
+
+def _disk_error(error: OSError, path: Path) -> MachineError:
+    import errno
+
+    name = errno.errorcode.get(error.errno or 0, "")
+    if name in DISK_FULL:
+        return MachineError(
+            f"the disk is full: {path.parent} ({error.strerror}); what has arrived is kept",
+            "make room, then run the same command again",
+        )
+    return MachineError(f"cannot write to {path.parent}: {error.strerror or error}", "check its permissions")
+
+
+class _Download:
+    """The attempts for one file, and the hashes of what has arrived."""
+
+    def __init__(self, remote: RemoteFile, part: Path, reporter: Reporter, patience: Patience) -> None:
+        self.remote = remote
+        self.part = part
+        self.note = part.with_name(part.name.removesuffix(PART_SUFFIX) + NOTE_SUFFIX)
+        self.reporter = reporter
+        self.patience = patience
+        self.total: int | None = remote.size_bytes
+        self.hashed = Hashes(remote.size_bytes)
+        self.is_resumed = False
+
+    def run(self) -> str:
+        """Fetch until the part is whole and right; gives its SHA-256."""
+        self._fetch_all()
+        if reason := self.hashed.mismatch(self.remote, self._here()):
+            if not self.is_resumed:
+                self._start_over()
+                raise MirrorError(f"{self.remote.path}: wrong bytes: {reason}")
+            self.reporter.say(f"{self.remote.path}: what was here from before is damaged: starting over")
+            self._start_over()
+            self._fetch_all()
+            if reason := self.hashed.mismatch(self.remote, self._here()):
+                self._start_over()
+                raise MirrorError(f"{self.remote.path}: wrong bytes: {reason}")
+        with self.part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        return self.hashed.sha256.hexdigest()
+
+    def _fetch_all(self) -> None:
+        insist(self.remote.path, self._attempt, self.reporter, self.patience, self._here)
+
+    def _attempt(self) -> None:
+        """Ask for what is missing and write it down. Returns when the part is whole."""
+        have = self._prepare_part()
+        if self.total is not None and have == self.total:
+            self.reporter.advance(self.remote.path, have, self.total)
+            return
+        with self._open(have) as response:
+            have = self._agree(response, have)
+            if self.total is not None:
+                ensure_room(self.part.parent, self.total - have, self.remote.path)
+            with self.part.open("ab", buffering=0) as stream:
+                have = self._receive(response, stream, have)
+        if self.total is not None and have < self.total:
+            raise InterruptionError(f"cut off at {have:,} of {self.total:,} bytes")
+        self.total = have
+
+    def _receive(self, response: http.client.HTTPResponse, stream: IO[bytes], have: int) -> int:
+        while True:
+            try:
+                block = response.read1(BLOCK_BYTES)
+            except (OSError, http.client.HTTPException) as error:
+                raise InterruptionError(f"the connection broke ({_reason(error)})") from error
+            if not block:
+                return have
+            _write_all(stream, block)
+            self.hashed.update(block)
+            have += len(block)
+            if self.total is not None and have > self.total:
+                self._start_over()
+                raise MirrorError(f"{self.remote.path}: longer than the {self.total:,} bytes it should have")
+            self.reporter.advance(self.remote.path, have, self.total)
+
+    def _here(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _prepare_part(self) -> int:
+        """How many bytes of the part can be used; those that cannot are dropped. Hashes what is used."""
+        have = self._here()
+        too_long = self.total is not None and have > self.total
+        if have and (too_long or not (self.remote.is_fixed or self._validator())):
+            self._start_over()
+            have = 0
+        if self.hashed.n_bytes != have:
+            self.is_resumed = have > 0
+            self.hashed = Hashes(self.remote.size_bytes)
+            if have:
+                self.reporter.advance(self.remote.path, have, self.total)
+                self.hashed.update_from(self.part)
+        return have
+
+    def _start_over(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+        self.total = self.remote.size_bytes
+        self.hashed = Hashes(self.remote.size_bytes)
+        self.is_resumed = False
+
+    def _validator(self) -> str | None:
+        """What names the version that the part is of, if it came from the same address."""
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return note["validator"] if note.get("url") == self.remote.url else None
+
+    def _open(self, have: int) -> http.client.HTTPResponse:
+        headers = {"Accept-Encoding": "identity", **self.remote.headers}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            if not self.remote.is_fixed and (validator := self._validator()):
+                headers["If-Range"] = validator
+        try:
+            return open_url(self.remote.url, headers, self.patience.timeout_s)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refusal(error) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise InterruptionError(f"no answer ({_reason(error)})") from error
+
+    def _refusal(self, error: urllib.error.HTTPError) -> Exception:
+        if error.code == 416:  # the part is longer than the file, or of another version of it
+            self._start_over()
+            return InterruptionError("the server refuses to go on where it was cut")
+        answer = f"the server answers {error.code} {error.reason}"
+        if error.code in BUSY:
+            return InterruptionError(answer, retry_after_s(error.headers))
+        return MirrorError(f"{self.remote.path}: {answer}")
+
+    def _agree(self, response: http.client.HTTPResponse, have: int) -> int:
+        """Check what the server is about to send; gives where in the file it begins."""
+        total = _length(response)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise MirrorError(f"{self.remote.path}: the server packs what should come as it is")
+        if total is None and not response.chunked and not self.remote.is_fixed:
+            raise MirrorError(f"{self.remote.path}: the server does not say how long it is")
+        if response.status == 206:
+            begin, total = _content_range(response)
+            if begin != have:
+                raise MirrorError(f"{self.remote.path}: the server sends another part than was asked for")
+        elif have:  # it sends all again: it knows no ranges, or the file has changed
+            self._start_over()
+            have = 0
+            self.hashed = Hashes(self.remote.size_bytes)
+        if self.total is not None and total is not None and total != self.total:
+            self._start_over()
+            raise MirrorError(
+                f"{self.remote.path}: wrong length: {total:,} bytes where {self.total:,} are expected"
+            )
+        self.total = total if self.total is None else self.total
+        if not have and not self.remote.is_fixed:
+            self._write_note(response)
+        return have
+
+    def _write_note(self, response: http.client.HTTPResponse) -> None:
+        etag = response.headers.get("ETag", "")
+        strong = etag if etag.startswith('"') else None
+        validator = strong or response.headers.get("Last-Modified")
+        note = {"url": self.remote.url, "validator": validator}
+        self.note.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _write_all(stream: IO[bytes], block: bytes) -> None:
+    """An unbuffered write may take a part of the block, as when the disk gets full."""
+    rest = memoryview(block)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
+class Hashes:
+    """SHA-256 of what has arrived, and, where the size is known, its hash as a git blob."""
+
+    def __init__(self, size_bytes: int | None) -> None:
+        self.n_bytes = 0
+        self.sha256 = hashlib.sha256()
+        self.git = hashlib.sha1(usedforsecurity=False)
+        if size_bytes is not None:
+            self.git.update(b"blob %d\0" % size_bytes)
+
+    def update(self, block: bytes) -> None:
+        self.n_bytes += len(block)
+        self.sha256.update(block)
+        self.git.update(block)
+
+    def update_from(self, path: Path) -> None:
+        with path.open("rb") as stream:
+            while block := stream.read(BLOCK_BYTES):
+                self.update(block)
+
+    def mismatch(self, remote: RemoteFile, size_bytes: int) -> str:
+        """How the file differs from what it should be; "" where it does not."""
+        if remote.size_bytes is not None and size_bytes != remote.size_bytes:
+            return f"{size_bytes:,} bytes, and not {remote.size_bytes:,}"
+        if remote.sha256 is not None and self.sha256.hexdigest() != remote.sha256:
+            return f"their SHA-256 is {self.sha256.hexdigest()[:16]}…, and not {remote.sha256[:16]}…"
+        if remote.git_sha1 is not None and self.git.hexdigest() != remote.git_sha1:
+            return f"their git hash is {self.git.hexdigest()[:16]}…, and not {remote.git_sha1[:16]}…"
+        return ""
+
+
+def hash_file(path: Path, size_bytes: int | None) -> Hashes:
+    """The hashes of a file that is here. size_bytes: what it should have, for the hash as a git blob."""
+    hashed = Hashes(size_bytes)
+    hashed.update_from(path)
+    return hashed
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but takes no secret to another host, and none from https to http."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        new = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if new is None:
+            return None
+        old_parts, new_parts = urlsplit(req.full_url), urlsplit(new.full_url)
+        if old_parts.scheme == "https" and new_parts.scheme != "https":
+            raise urllib.error.URLError("redirected from https to http, which is refused")
+        if old_parts.netloc != new_parts.netloc:
+            new.remove_header("Authorization")
+        return new
+
+
+def open_url(url: str, headers: Mapping[str, str], timeout_s: float) -> http.client.HTTPResponse:
+    """The answer to GET `url`; proxies as the environment says, certificates of the system and certifi."""
+    import ssl
+
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())  # python.org's macOS Python comes with none
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Redirects())
+    request = urllib.request.Request(url, headers={"User-Agent": "audio2img", **headers})
+    response: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
+    return response
+
+
+def _length(response: http.client.HTTPResponse) -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
+
+
+def _content_range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
+    """(first byte, bytes in all) of an answer 206: `bytes 500-999/1000`."""
+    unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
+    span, _, total = rest.partition("/")
+    begin = span.partition("-")[0]
+    if unit != "bytes" or not begin.isdigit():
+        return -1, None
+    return int(begin), int(total) if total.isdigit() else None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, urllib.error.URLError) and not isinstance(error.reason, str):
+        error = error.reason
+    return str(error) or type(error).__name__
