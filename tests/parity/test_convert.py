@@ -268,3 +268,29 @@ def test_the_map_for_previews_shows_the_picture(mini_layout: Layouts, mini_diffu
     )
     assert -10 * np.log10(np.mean(errors)) > 17
     assert np.mean(errors) < 0.6 * np.mean(spread)
+
+
+def test_the_architecture_of_stable_diffusion_1(mini_diffusers: Path, tmp_path: Path) -> None:
+    """What 2.x has otherwise: convolutions around attention, heads by number, quick GELU, old end mark."""
+    import torch
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(8)
+    source = tmp_path / "source"
+    shutil.copytree(mini_diffusers, source)
+    text = CLIPTextConfig(
+        vocab_size=702, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=77, hidden_act="quick_gelu", eos_token_id=2, bos_token_id=0, pad_token_id=1,
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        sample_size=16, cross_attention_dim=64, attention_head_dim=8, layers_per_block=2,
+        block_out_channels=(32, 64), down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), use_linear_projection=False,
+    )  # fmt: skip
+    for component, model in {"text_encoder": CLIPTextModel(text), "unet": unet}.items():
+        shutil.rmtree(source / component)
+        model.save_pretrained(source / component)
+    options = ConversionOptions(parts=("text_encoder", "unet"))
+    report = convert_model(source, tmp_path / "new", options)
+    assert [part.least_db is not None and part.least_db > 60 for part in report.parts] == [True, True]
