@@ -4,7 +4,8 @@ Usage: python scripts/benchmark.py [NAME...] [--rounds N] [--json FILE]
 
 Every comparison alternates ours and the baseline (A B A B ...), after one uncounted round,
 and reports the median of the pairwise ratios with their range: ratios survive a noisy machine,
-single times do not.
+single times do not. Peaks of memory are compared in the same way. What this machine cannot
+compare is said, and skipped.
 """
 
 from __future__ import annotations
@@ -12,84 +13,26 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
+import bench_models
 import click
 import numpy as np
+from bench_tools import ROW, Comparison, SkippedError, command, measure, timed
 
 ROOT = Path(__file__).resolve().parent.parent
 MINI = ROOT / "models" / "mini"
 BARE = ROOT / "scripts" / "bare_engines.py"
 
-Work = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Ours against a baseline; `aim` is the ratio that we promise not to exceed (None: just measured)."""
-
-    name: str
-    ours: Work
-    baseline: Work
-    against: str
-    aim: float | None = None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Medians in seconds, and the pairwise ratios ours / baseline."""
-
-    name: str
-    against: str
-    ours_s: float
-    baseline_s: float
-    ratio: float
-    ratio_min: float
-    ratio_max: float
-    aim: float | None
-    rounds: int
-
-
-def measure(comparison: Comparison, rounds: int) -> Measured:
-    def timed(work: Work) -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    pairs = [(timed(comparison.ours), timed(comparison.baseline)) for _ in range(rounds + 1)][1:]
-    ratios = [ours / baseline for ours, baseline in pairs]
-    return Measured(
-        comparison.name,
-        comparison.against,
-        statistics.median(ours for ours, _ in pairs),
-        statistics.median(baseline for _, baseline in pairs),
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        comparison.aim,
-        rounds,
-    )
-
-
-def command(*arguments: str | Path) -> Work:
-    """Run a whole process, its output thrown away; fails loudly when the process does."""
-
-    def work() -> None:
-        subprocess.run(list(map(str, arguments)), check=True, capture_output=True)
-
-    return work
-
 
 def start_up() -> Comparison:
     ours = command(sys.executable, "-m", "audio2img", "--version")
-    return Comparison("start-up", ours, command(sys.executable, "-c", "import click"), "import click", 1.5)
+    bare = command(sys.executable, "-c", "import click")
+    return Comparison("start-up", timed(ours), timed(bare), "import click", 1.5)
 
 
 def cold_run(folder: Path) -> Comparison:
@@ -97,7 +40,7 @@ def cold_run(folder: Path) -> Comparison:
     sound = MINI / "demo.flac"
     ours = command(sys.executable, "-m", "audio2img", "run", sound, "--seed", "7", "-o", folder / "ours")
     bare = command(sys.executable, BARE, sound, "--seed", "7", "-o", folder / "bare.png")
-    return Comparison("cold run", ours, bare, "the bare engines in one script")
+    return Comparison("cold run", timed(ours), timed(bare), "the bare engines in one script")
 
 
 def reference_picture() -> Comparison:
@@ -119,7 +62,8 @@ def reference_picture() -> Comparison:
     def torch_picture() -> None:
         pipe(request.prompt, num_inference_steps=request.steps, guidance_scale=request.guidance_scale)
 
-    return Comparison("picture, NumPy", lambda: void(backend.generate(request)), torch_picture, "torch", 2.0)
+    ours = timed(lambda: backend.generate(request))
+    return Comparison("picture, NumPy", ours, timed(torch_picture), "torch", 2.0)
 
 
 def decoding(folder: Path, codec: str, suffix: str) -> Comparison:
@@ -128,20 +72,18 @@ def decoding(folder: Path, codec: str, suffix: str) -> Comparison:
 
     program = shutil.which("ffmpeg")
     if program is None:
-        raise click.ClickException("the decoding benchmark needs the ffmpeg program")
+        raise SkippedError("it needs the ffmpeg program")
     path = folder / f"ten-minutes{suffix}"
     source = "anoisesrc=d=600:r=44100:a=0.3:seed=1,aformat=channel_layouts=stereo"
     command(program, "-v", "error", "-f", "lavfi", "-i", source, "-c:a", codec, path)()
     raw = folder / "ffmpeg.f32"
     ffmpeg = command(program, "-v", "error", "-y", "-i", path, "-ac", "1", "-ar", "16000", "-f", "f32le", raw)
-    return Comparison(f"decode {suffix[1:]}", lambda: void(decode_audio(path)), ffmpeg, "the ffmpeg program")
+    ours = timed(lambda: decode_audio(path))
+    return Comparison(f"decode {suffix[1:]}", ours, timed(ffmpeg), "the ffmpeg program")
 
 
-def void(value: object) -> None:
-    """Drop a result, so that a call fits where nothing is returned."""
-
-
-def comparisons(folder: Path, names: tuple[str, ...]) -> Iterator[Comparison]:
+def choose(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], Comparison]]]:
+    """The comparisons of these names, all of them for none; made when they are called."""
     table: dict[str, Callable[[], Comparison]] = {
         "start-up": start_up,
         "run": lambda: cold_run(folder),
@@ -149,11 +91,16 @@ def comparisons(folder: Path, names: tuple[str, ...]) -> Iterator[Comparison]:
         "wav": lambda: decoding(folder, "pcm_s16le", ".wav"),
         "mp3": lambda: decoding(folder, "libmp3lame", ".mp3"),
         "m4a": lambda: decoding(folder, "aac", ".m4a"),
+        "memory-mini": lambda: bench_models.mini_memory(folder),
+        "memory-wide": lambda: bench_models.wide_memory(folder),
+        "memory-apple": lambda: bench_models.apple_memory(folder),
+        "first-step-cold": lambda: bench_models.first_step(folder, is_first_run=True),
+        "first-step": lambda: bench_models.first_step(folder, is_first_run=False),
     }
     if unknown := set(names) - set(table):
         raise click.UsageError(f"no benchmark called {', '.join(unknown)}; there are: {', '.join(table)}")
     for name in names or table:
-        yield table[name]()
+        yield name, table[name]
 
 
 @click.command()
@@ -162,21 +109,20 @@ def comparisons(folder: Path, names: tuple[str, ...]) -> Iterator[Comparison]:
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here too.")
 def main(names: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
     """Measure audio2img against its baselines, side by side."""
-    results = []
-    row = "{:<16} {:>9} {:>9} {:>7}  {:<13} {:>5}  {}"
-    click.echo(row.format("what", "ours s", "theirs s", "ratio", "range", "aim", "against"))
+    results, skipped = [], {}
+    click.echo(ROW.format("what", "ours", "theirs", "ratio", "range", "aim", "against"))
     with tempfile.TemporaryDirectory() as folder:
-        for comparison in comparisons(Path(folder), names):
-            result = measure(comparison, rounds)
-            results.append(result)
-            span = f"{result.ratio_min:.2f}-{result.ratio_max:.2f}"
-            aim = "" if result.aim is None else f"{result.aim:g}"
-            times = f"{result.ours_s:.3f}", f"{result.baseline_s:.3f}", f"{result.ratio:.2f}"
-            click.echo(row.format(result.name, *times, span, aim, result.against))
+        for name, make in choose(Path(folder), names):
+            try:
+                results.append(measure(make(), rounds))
+                click.echo(results[-1].row())
+            except SkippedError as reason:
+                skipped[name] = str(reason)
+                click.echo(f"{name}: skipped, {reason}")
     if json_file is not None:
         versions = {"python": platform.python_version(), "numpy": np.__version__}
         machine = {"platform": platform.platform(), **versions}
-        table = {"machine": machine, "results": [asdict(result) for result in results]}
+        table = {"machine": machine, "results": [asdict(result) for result in results], "skipped": skipped}
         json_file.write_text(json.dumps(table, indent=2) + "\n")
 
 

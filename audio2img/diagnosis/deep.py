@@ -8,7 +8,6 @@ from pathlib import Path
 
 from audio2img.config import embedded_models_dir, load_settings
 from audio2img.coreml import apple
-from audio2img.coreml.bundle import load_bundle
 from audio2img.coreml.units import choose_compute
 from audio2img.diagnosis import machine
 from audio2img.diagnosis.against_apple import check_against_apple
@@ -29,6 +28,7 @@ from audio2img.errors import Audio2ImgError
 
 Say = Callable[[str], None]
 MINI = "mini"
+MINI_STEPS = 10  # enough for a picture, and for a median of their times
 NOT_DONE = Outcome(error="it was not drawn")
 
 
@@ -55,7 +55,7 @@ class Examination:
         self.units = choose_compute(load_settings().compute_units).units
         self.workshop = Workshop(self.folder) if self.limit_s is None else Workshop(self.folder, self.limit_s)
         mini = embedded_models_dir() / "coreml"
-        self.mini = Subject(MINI, mini, load_bundle(mini).defaults.steps, is_mini=True)
+        self.mini = Subject(MINI, mini, MINI_STEPS, is_mini=True)
         is_mini = self.path.resolve() == mini.resolve()
         chosen = Subject(self.name, self.path, LARGE_MODEL_STEPS, is_mini=False)
         self.subject = self.mini if is_mini else chosen
