@@ -1,0 +1,299 @@
+"""One file over HTTP, from a real server that fails in every way it is told to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audio2img.errors import MachineError
+from audio2img.store.patience import MirrorError, Patience
+from audio2img.store.report import Reporter
+from audio2img.store.transfer import NOTE_SUFFIX, PART_SUFFIX, RemoteFile, fetch_file
+
+QUICK = Patience(n_tries=3, first_wait_s=0.05, timeout_s=1.0)
+DATA = os.urandom(16) + bytes(range(256)) * 4000  # about 1 MB, other every time
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+class Talk(Reporter):
+    """Keeps what was said, and how far it was."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[tuple[int, int | None]] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def advance(self, path: str, done_bytes: int, total_bytes: int | None) -> None:
+        self.steps.append((done_bytes, total_bytes))
+
+
+class Desk:
+    """A folder to download into, and what was said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.part = folder / f"x{PART_SUFFIX}"
+        self.note = folder / f"x{NOTE_SUFFIX}"
+        self.final = folder / "x.bin"
+        self.talk = Talk()
+
+    def fetch(self, url: str, patience: Patience = QUICK, **known: Any) -> str:
+        remote = RemoteFile("x.bin", url, **known)
+        return fetch_file(remote, self.part, self.final, self.talk, patience)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "desk")
+
+
+@pytest.fixture
+def url(server: Any) -> str:
+    server.files["/x.bin"] = DATA
+    return f"{server.url}/x.bin"
+
+
+def test_a_file_arrives_whole_with_its_hash_and_nothing_else(desk: Desk, url: str) -> None:
+    assert desk.fetch(url) == SHA256
+    assert desk.final.read_bytes() == DATA
+    assert [path.name for path in desk.final.parent.iterdir()] == ["x.bin"]
+    assert desk.talk.steps[-1] == (len(DATA), len(DATA))
+    assert desk.talk.lines == []
+
+
+@pytest.mark.parametrize("cut", [1, 40_000, 500_001, len(DATA) - 1])
+@pytest.mark.parametrize("known", [{}, {"sha256": SHA256, "size_bytes": len(DATA)}])
+def test_a_cut_connection_goes_on_where_it_was(
+    server: Any, shelf: Any, desk: Desk, url: str, cut: int, known: dict[str, Any]
+) -> None:
+    server.faults["/x.bin"] = [shelf.fault(cut=cut), shelf.fault(cut=1001)]
+    assert desk.fetch(url, **known) == SHA256
+    assert desk.final.read_bytes() == DATA
+    bodies = server.bodies("/x.bin")
+    assert bodies[1].begin <= cut
+    assert sum(body.sent for body in bodies) <= len(DATA) + 2 * 300_000  # what a reset loses on its way
+    assert [body.begin for body in bodies] == sorted(body.begin for body in bodies)
+
+
+def test_a_quiet_end_loses_no_byte(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.faults["/x.bin"] = [shelf.fault(cut=600_000)]
+    desk.fetch(url)
+    assert [body.begin for body in server.bodies("/x.bin")] == [0, 600_000]
+    assert sum(body.sent for body in server.bodies("/x.bin")) == len(DATA)
+    assert "cut off at 600,000 of" in desk.talk.lines[0]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 408])
+def test_a_busy_server_is_asked_again(server: Any, shelf: Any, desk: Desk, url: str, status: int) -> None:
+    server.faults["/x.bin"] = [shelf.fault(status=status)] * 2
+    assert desk.fetch(url) == SHA256
+    assert f"the server answers {status}" in desk.talk.lines[0]
+
+
+def test_retry_after_is_heeded(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    import time
+
+    server.faults["/x.bin"] = [shelf.fault(status=429, headers={"Retry-After": "1"})]
+    started = time.monotonic()
+    desk.fetch(url)
+    assert time.monotonic() - started >= 1.0
+
+
+def test_a_server_that_asks_for_too_long_a_wait_is_left(
+    server: Any, shelf: Any, desk: Desk, url: str
+) -> None:
+    server.faults["/x.bin"] = [shelf.fault(status=429, headers={"Retry-After": "3600"})]
+    with pytest.raises(MirrorError, match="3600 s"):
+        desk.fetch(url)
+
+
+def test_patience_ends(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.always["/x.bin"] = shelf.fault(status=500)
+    with pytest.raises(MirrorError, match=r"answers 500.*3 times"):
+        desk.fetch(url)
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_refusal_is_not_argued_with(server: Any, shelf: Any, desk: Desk, url: str, status: int) -> None:
+    server.faults["/x.bin"] = [shelf.fault(status=status)]
+    with pytest.raises(MirrorError, match=str(status)):
+        desk.fetch(url)
+    assert len(server.asked) == 1
+
+
+def test_wrong_bytes_are_refused_and_thrown_away(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.faults["/x.bin"] = [shelf.fault(wrong=True)]
+    with pytest.raises(MirrorError, match="wrong bytes"):
+        desk.fetch(url, sha256=SHA256)
+    assert list(desk.final.parent.iterdir()) == []
+
+
+def test_a_wrong_git_hash_is_refused(desk: Desk, url: str) -> None:
+    with pytest.raises(MirrorError, match="git hash"):
+        desk.fetch(url, size_bytes=len(DATA), git_sha1="0" * 40)
+    right = hashlib.sha1(b"blob %d\0" % len(DATA) + DATA).hexdigest()
+    assert desk.fetch(url, size_bytes=len(DATA), git_sha1=right) == SHA256
+
+
+@pytest.mark.parametrize("extra", [-1, 1, 100_000])
+def test_a_wrong_length_is_refused_before_the_body(
+    server: Any, shelf: Any, desk: Desk, url: str, extra: int
+) -> None:
+    server.faults["/x.bin"] = [shelf.fault(extra=extra)]
+    with pytest.raises(MirrorError, match="wrong length"):
+        desk.fetch(url, size_bytes=len(DATA))
+    assert not desk.final.exists()
+    assert not desk.part.exists()
+
+
+def test_a_damaged_part_is_found_and_fetched_anew(server: Any, desk: Desk, url: str) -> None:
+    desk.part.parent.mkdir()
+    desk.part.write_bytes(bytes(200_000))
+    assert desk.fetch(url, sha256=SHA256, size_bytes=len(DATA)) == SHA256
+    assert desk.final.read_bytes() == DATA
+    assert [body.begin for body in server.bodies()] == [200_000, 0]
+    assert "damaged" in desk.talk.lines[0]
+
+
+def test_a_part_longer_than_the_file_is_dropped(desk: Desk, url: str) -> None:
+    desk.part.parent.mkdir()
+    desk.part.write_bytes(bytes(len(DATA) + 5))
+    assert desk.fetch(url, sha256=SHA256) == SHA256
+
+
+def test_a_part_of_unknown_origin_is_not_continued(server: Any, desk: Desk, url: str) -> None:
+    """Without a hash to check the whole, only the same version from the same address may go on."""
+    desk.part.parent.mkdir()
+    desk.part.write_bytes(DATA[:200_000])
+    assert desk.fetch(url) == SHA256
+    assert [body.begin for body in server.bodies()] == [0]
+
+
+def test_a_file_that_changed_meanwhile_begins_again(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.always["/x.bin"] = shelf.fault(cut=300_000)
+    with pytest.raises(MirrorError):
+        desk.fetch(url, Patience(n_tries=1))
+    assert desk.part.stat().st_size == 300_000
+    server.always.clear()
+    server.files["/x.bin"] = DATA[::-1]
+    desk.fetch(url)
+    assert desk.final.read_bytes() == DATA[::-1]
+    assert server.bodies()[-1].begin == 0
+
+
+def test_a_server_without_ranges_sends_all_again(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.faults["/x.bin"] = [shelf.fault(cut=300_000), shelf.fault(ignores_ranges=True)]
+    assert desk.fetch(url, sha256=SHA256) == SHA256
+    assert desk.final.read_bytes() == DATA
+
+
+def test_a_redirect_is_followed_without_secrets_to_others(
+    server: Any, shelf: Any, desk: Desk, url: str
+) -> None:
+    elsewhere = url.replace("127.0.0.1", "localhost")
+    server.faults["/y.bin"] = [shelf.fault(redirect=elsewhere)]
+    desk.fetch(f"{server.url}/y.bin", headers={"Authorization": "Bearer secret"})
+    assert desk.final.read_bytes() == DATA
+    assert [one.authorization for one in server.asked] == ["Bearer secret", None]
+    desk.final.unlink()
+    server.faults["/y.bin"] = [shelf.fault(redirect=url)]
+    desk.fetch(f"{server.url}/y.bin", headers={"Authorization": "Bearer secret"})
+    assert server.asked[-1].authorization == "Bearer secret"  # the same host
+
+
+def test_a_server_that_falls_silent_is_asked_again(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.faults["/x.bin"] = [shelf.fault(pause_s=3.0)]
+    assert desk.fetch(url) == SHA256
+    assert "timed out" in desk.talk.lines[0]
+
+
+def test_a_slow_server_is_waited_for(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.faults["/x.bin"] = [shelf.fault(pause_s=0.02)]
+    assert desk.fetch(url) == SHA256
+    assert desk.talk.lines == []
+
+
+def test_nobody_there_is_said(desk: Desk) -> None:
+    with pytest.raises(MirrorError, match="no answer"):
+        desk.fetch("http://127.0.0.1:9/x.bin")
+
+
+FULL_DISK = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
+from pathlib import Path
+from audio2img.errors import MachineError
+from audio2img.store.report import Reporter
+from audio2img.store.patience import Patience
+from audio2img.store.transfer import RemoteFile, fetch_file
+part = Path(sys.argv[3])
+try:
+    fetch_file(RemoteFile("x.bin", sys.argv[2]), part, part.with_name("x.bin"), Reporter(), Patience())
+except MachineError as error:
+    print(error.message, "|", error.remedy)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX resource limits, not Windows")
+def test_a_full_disk_keeps_what_has_arrived(server: Any, desk: Desk, url: str) -> None:
+    """No file may grow beyond 400 kB in the first call, as if the disk were full."""
+    root = Path(__file__).resolve().parents[2]
+    arguments = [sys.executable, "-c", FULL_DISK, str(root), url, str(desk.part), "400000"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == MachineError.exit_code, done.stderr
+    assert "the disk is full" in done.stdout
+    assert desk.part.stat().st_size == 400_000
+    assert not desk.final.exists()
+    assert desk.fetch(url) == SHA256
+    assert server.bodies()[-1].begin == 400_000
+
+
+def is_root_with_tmpfs(folder: Path) -> bool:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=48m", "none", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_a_disk_that_gets_full_meanwhile(server: Any, shelf: Any, tmp_path: Path) -> None:
+    """A real small disk: room enough at the start, taken by somebody else on the way."""
+    disk = tmp_path / "disk"
+    if not is_root_with_tmpfs(disk):
+        pytest.skip("needs Linux with the right to mount; the file-size limit above covers it, not Windows")
+    try:
+        data = bytes(8_000_000)
+        server.files["/big.bin"] = data
+        desk = Desk(disk)
+
+        class Greedy(Talk):
+            def advance(self, path: str, done_bytes: int, total_bytes: int | None) -> None:
+                if not (disk / "other").exists():
+                    (disk / "other").write_bytes(bytes(44 << 20))
+
+        desk.talk = Greedy()
+        with pytest.raises(MachineError, match="the disk is full"):
+            desk.fetch(f"{server.url}/big.bin")
+        arrived = desk.part.stat().st_size
+        assert 0 < arrived < len(data)
+        (disk / "other").unlink()
+        desk.talk = Talk()
+        desk.fetch(f"{server.url}/big.bin")
+        assert desk.final.read_bytes() == data
+        assert server.bodies("/big.bin")[-1].begin == arrived
+        (disk / "other").write_bytes(bytes(10 << 20))
+        with pytest.raises(MachineError, match="MB are free"):
+            Desk(disk / "more").fetch(f"{server.url}/big.bin")
+        assert len(server.bodies("/big.bin")) == 2  # refused before its first byte
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
