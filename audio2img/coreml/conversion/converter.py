@@ -211,7 +211,7 @@ def run_worker(work: Path, task: dict[str, Any]) -> dict[str, Any]:
         job, report, log = (Path(scratch) / name for name in ("job.json", "report.json", "log.txt"))
         job.write_text(json.dumps(task), encoding="utf-8")
         command = [sys.executable, "-m", "audio2img.coreml.conversion.worker", str(job), str(report)]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", **_safe_path()}
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", **_worker_environment()}
         with log.open("wb") as output:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
@@ -227,11 +227,18 @@ def run_worker(work: Path, task: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _safe_path() -> dict[str, str]:
-    """So that a process finds this package, and nothing that lies in the folder it is started in."""
+def _worker_environment() -> dict[str, str]:
+    """So that a process finds this package, and nothing that lies in the folder it is started in.
+
+    The hash seed is fixed because coremltools cuts a model in two by walking through sets of names.
+    """
     root = str(Path(__file__).resolve().parents[3])
     ours = os.environ.get("PYTHONPATH")
-    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{root}{os.pathsep}{ours}" if ours else root}
+    return {
+        "PYTHONHASHSEED": "0",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": f"{root}{os.pathsep}{ours}" if ours else root,
+    }
 
 
 def _died(task: dict[str, Any], code: int, log: str) -> Exception:
