@@ -323,6 +323,22 @@ def signals(original: Path, compressed: Path) -> tuple[float, float]:
     return 10 * math.log10(signal / error), least
 
 
+def measure_compression(
+    scale: float = 1.0, bits: int = 6, folder: Path | None = None
+) -> tuple[int, dict[str, Run]]:
+    """(parameters, {"ours": ..., "coremltools": ...}) on a UNet with `scale` times SD 2.1's parameters.
+
+    folder: where packages go while it runs, 4 GB for a scale of 1; None takes a temporary one.
+    """
+    work = Path(tempfile.mkdtemp(prefix="audio2img-bench-", dir=folder))
+    try:
+        shapes = list(unet_shapes()) if scale == 1 else scaled_shapes(scale)
+        n_parameters = write_package(work / "source" / PACKAGE_NAME, shapes)
+        return n_parameters, compare(work / "source", bits, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def main() -> None:
     """Make the package, run both, print what each took and the ratios."""
     parser = argparse.ArgumentParser(
@@ -333,14 +349,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where packages go: needs 4 GB; a temporary folder")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    work = Path(tempfile.mkdtemp(prefix="audio2img-bench-", dir=options.work))
-    try:
-        source = work / "source"
-        shapes = list(unet_shapes()) if options.scale == 1 else scaled_shapes(options.scale)
-        n_parameters = write_package(source / PACKAGE_NAME, shapes)
-        runs = compare(source, options.bits, work)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    n_parameters, runs = measure_compression(options.scale, options.bits, options.work)
     ours, plain = runs["ours"], runs["coremltools"]
     ratios = {"seconds": ours.seconds / plain.seconds, "peak": ours.peak_bytes / max(1, plain.peak_bytes)}
     if options.json:

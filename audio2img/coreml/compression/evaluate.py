@@ -35,6 +35,9 @@ from audio2img.coreml.mlpackage import Package
 from audio2img.coreml.ops import Array
 from audio2img.coreml.reference import ReferenceModel
 from audio2img.coreml.runtime import CoreMLModel, Model
+from audio2img.errors import ModelError
+
+NO_SIGNAL_DB = 0.0
 
 Packages = Mapping[str, Package]
 
@@ -57,8 +60,18 @@ def open_coreml_models(bundle: Bundle, packages: Packages) -> dict[str, Model]:
     return {part: CoreMLModel(packages[part].path) for part in drawing_parts(bundle)}
 
 
-def latents_psnr_db(before: Sequence[Drawing], after: Sequence[Drawing]) -> list[float]:
-    """The signal of each scene's latents."""
+def latents_psnr_db(
+    bundle: Bundle,
+    models: Mapping[str, Model],
+    scenes: Sequence[Scene],
+    before: Sequence[Drawing],
+    on_scene: Callable[[], None],
+) -> list[float]:
+    """The signal of each scene's latents, drawn with `models`."""
+    try:
+        after = draw(bundle, models, scenes, on_scene, decode=False)
+    except ModelError:  # weights so coarse that the answers are no numbers any more
+        return [NO_SIGNAL_DB] * len(scenes)
     return [psnr_db(one.latents, other.latents) for one, other in zip(before, after, strict=True)]
 
 
@@ -83,8 +96,7 @@ class MemoryEvaluator:
     def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
         """See Evaluator: the PSNR of the denoised latents."""
         models = {**self._models, **{part: self._changed(part, rows) for part, rows in plan.items()}}
-        after = draw(self._bundle, models, self._scenes, on_scene, decode=False)
-        return latents_psnr_db(self._before, after)
+        return latents_psnr_db(self._bundle, models, self._scenes, self._before, on_scene)
 
     def _changed(self, part: str, treatments: Mapping[str, Treatment]) -> Model:
         package = self._packages[part]
@@ -123,9 +135,7 @@ class WrittenEvaluator:
         try:
             changed = {part: self._open(part, rows) for part, rows in plan.items()}
             models = {**self._models, **changed}
-            return latents_psnr_db(
-                self._before, draw(self._bundle, models, self._scenes, on_scene, decode=False)
-            )
+            return latents_psnr_db(self._bundle, models, self._scenes, self._before, on_scene)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 

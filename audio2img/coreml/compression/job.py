@@ -43,6 +43,7 @@ from audio2img.coreml.compression.source import (
 )
 from audio2img.coreml.compression.tensors import Fit
 from audio2img.coreml.compression.workers import Task, make_tasks, run_tasks
+from audio2img.errors import ModelError
 
 WORK_FORMAT = 1  # raise it when the same options give other bytes: older work is then left alone
 
@@ -162,13 +163,11 @@ def _measure(
     """What was lost: of every weight, of the pictures, and of other plans for comparison."""
     losses: dict[Key, Loss] = {}
     scenes: tuple[SceneResult, ...] = ()
+    unmeasured = rig if isinstance(rig, str) else ""
     curve = [] if mixed is None else mixed_curve(mixed.points)
     if isinstance(rig, Rig):
         losses = _measure_layers(job, rig, chosen)
-        after = draw_compressed(
-            rig, bundle, lambda done, total: job.progress("drawing with the result", done / total)
-        )
-        scenes = tuple(SceneResult(*three) for three in zip(rig.scenes, rig.before, after, strict=True))
+        scenes, unmeasured = _draw_again(job, rig, bundle)
         curve += measure_uniform(rig, job.source, list(chosen), job.progress)
     parts = tuple(_part_result(job.source, part, plans[part], bundle, fits, losses) for part in plans)
     return Result(
@@ -178,11 +177,22 @@ def _measure(
         basis="" if mixed is None else mixed.basis,
         parts=parts,
         scenes=scenes,
-        unmeasured=rig if isinstance(rig, str) else "",
+        unmeasured=unmeasured,
         curve=tuple(curve),
         source_hash=job.source.hash,
         runtime=rig.runtime if isinstance(rig, Rig) else "",
     )
+
+
+def _draw_again(job: _Job, rig: Rig, bundle: Path) -> tuple[tuple[SceneResult, ...], str]:
+    """(the scenes before and after, "") or ((), why the compressed model cannot draw them)."""
+    try:
+        after = draw_compressed(
+            rig, bundle, lambda done, total: job.progress("drawing with the result", done / total)
+        )
+    except ModelError as error:  # weights so coarse that the answers are no numbers any more
+        return (), error.message
+    return tuple(SceneResult(*three) for three in zip(rig.scenes, rig.before, after, strict=True)), ""
 
 
 def _measure_layers(job: _Job, rig: Rig, chosen: Plan) -> dict[Key, Loss]:

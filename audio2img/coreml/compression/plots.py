@@ -85,7 +85,7 @@ def _plot_plans(axes: Any, result: Result) -> None:
             textcoords="offset points",
             xytext=(6, -12),
         )
-    _line(axes, mixed, "s--", "mixed bits")
+    _line(axes, mixed, "s", "mixed bits that were tried", markersize=4)
     if result.latents_db is not None:
         layers = [layer for part in result.parts if part.name in LATENT_PARTS for layer in part.layers]
         if layers:
