@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Workshop:
         What goes wrong is the outcome's error. Nothing is left running.
         """
         job_file, result_file, arrays_file = (self.new_file(end) for end in (".json", ".result", ".npz"))
-        write_job(job, job_file)
+        write_job(replace(job, started=time.time()), job_file)
         command = [sys.executable, "-m", "audio2img.diagnosis.worker"]
         command += map(str, (job_file, result_file, arrays_file))
         environment = {**os.environ, "AUDIO2IMG_CACHE": str(self._folder / "caches" / cache)}

@@ -104,8 +104,7 @@ class Examination:
             yield check
 
     def _memory(self) -> Iterator[Check]:
-        normal = self._drawn.get(self.units, NOT_DONE) if apple.is_here() else self._reference
-        yield compare_memory(self.workshop, self.mini, self.units, normal)
+        yield compare_memory(self.workshop, self.mini, self.units, self._ours())
 
     def _draw_model(self) -> Iterator[Check]:
         check, reference = draw_reference(self.workshop, self.subject)
@@ -127,4 +126,8 @@ class Examination:
             yield Check("microphone", "note", error.message, error.remedy)
 
     def _apple(self) -> Iterator[Check]:
-        yield check_against_apple(self.mini, self.units, self._drawn.get(self.units, NOT_DONE))
+        yield check_against_apple(self.mini, self.units, self._ours())
+
+    def _ours(self) -> Outcome:
+        """The mini model's picture by what draws on this machine."""
+        return self._drawn.get(self.units, NOT_DONE) if apple.is_here() else self._reference

@@ -41,7 +41,7 @@ class Job:
 
     task: load the parts of the bundle `model`; draw a picture with it; or run one part, whose path
         `model` then is, on `inputs`, an `.npz` of them by name. runtime: "coreml" is whatever draws here.
-    repeats: predictions of a part after the first, to be timed.
+    repeats: predictions of a part after the first, to be timed. started: when the process was, by time.time.
     """
 
     task: Task
@@ -54,6 +54,7 @@ class Job:
     seed: int = 0
     inputs: str = ""
     repeats: int = 3
+    started: float = 0.0
 
 
 def main(arguments: list[str]) -> None:
@@ -82,8 +83,9 @@ def measure_load(job: Job, note: Note) -> Arrays:
 
 
 def measure_draw(job: Job, note: Note) -> Arrays:
-    """load_s, first_step_s (from the request to the end of the first step), step_s (median of the UNet's
-    later calls), encode_s, decode_s; the arrays `pixels` and `latents` (before the decoder)."""
+    """load_s, first_step_s (from the request to the end of the first step), start_s (from the start of the
+    process to there), step_s (median of the UNet's later calls), encode_s, decode_s; the arrays `pixels`
+    and `latents` (before the decoder)."""
     bundle = load_bundle(Path(job.model))
     parts = _load(job, note, bundle)
     backend = CoreMLBackend(bundle, parts, ComputeChoice(job.units, bundle.attention, "measured"))
@@ -92,10 +94,10 @@ def measure_draw(job: Job, note: Note) -> Arrays:
         job.prompt, seed=job.seed, steps=job.steps,
         guidance_scale=defaults.guidance_scale, scheduler=defaults.scheduler,
     )  # fmt: skip
-    ends: list[float] = []
+    ends: list[tuple[float, float]] = []
 
     def report(step: DrawingStep) -> None:
-        ends.append(time.perf_counter())
+        ends.append((time.perf_counter(), time.time()))
 
     started = time.perf_counter()
     result = backend.generate(request, report)
@@ -104,7 +106,8 @@ def measure_draw(job: Job, note: Note) -> Arrays:
     later = unet_s[n_per_step:] or unet_s
     timings = result.timings_s
     note(
-        first_step_s=ends[0] - started,
+        first_step_s=ends[0][0] - started,
+        start_s=ends[0][1] - job.started,
         step_s=statistics.median(later) * n_per_step,
         encode_s=timings["encode"],
         decode_s=timings["decode"],

@@ -62,6 +62,7 @@ def test_without_a_mac_it_does_what_it_can_and_lists_the_rest(doctor: Doctor) ->
     skipped = {name: found for name, (result, found) in table.items() if result == "skip"}
     units = {f"draw mini, {units}" for units in ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")}
     assert {*units, "metal", "mini: unet, operations", "against apple"} <= skipped.keys()
+    assert "python scripts/apple_env.py" in skipped.pop("against apple")
     assert all("needs macOS" in found for found in skipped.values())
     assert "microphone" in table
     assert re.findall(r"^\[\d/7\]", done.stderr, re.MULTILINE) == [f"[{n}/7]" for n in range(1, 8)]
