@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import numpy as np
 import pytest
 
 from audio2img.coreml.apple_tools import driver, environment, legacy, oracle
-from audio2img.coreml.apple_tools.converter import apple_arguments
+from audio2img.coreml.apple_tools.converter import apple_arguments, convert_with_apple
 from audio2img.coreml.bundle import load_bundle
-from audio2img.coreml.conversion import ConversionOptions, Source, open_source
+from audio2img.coreml.conversion import ConversionOptions, Source, converter, open_source
 from audio2img.diffusion.schedulers import SchedulerConfig
 from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest
@@ -67,6 +68,73 @@ def test_sdxl_is_told_and_its_text_encoders_asked_for_once(mini_source: Source, 
 def test_what_the_converter_cannot_do(mini_source: Source, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only a whole UNet"):
         apple_arguments(mini_source, tmp_path, ConversionOptions(bits=8, chunk_unet=True), "ORIGINAL")
+
+
+STAND_IN = """
+import shutil, sys
+from pathlib import Path
+_, module, *arguments = sys.argv[1:]
+given = dict(zip(arguments, arguments[1:]))
+model, folder = given["--model-version"], Path(given["-o"])
+assert (Path(model) / "model_index.json").is_file(), model
+for package in Path({bundle!r}).glob("*.mlpackage"):
+    part = package.stem.split("audio2img_mini_")[1]
+    name = f"Stable_Diffusion_version_{{model}}_{{part}}.mlpackage".replace("/", "_")
+    shutil.copytree(package, folder / name)
+    if part == "unet" and {chunked}:
+        for number in (1, 2):
+            shutil.copytree(package, folder / name.replace("unet", f"unet_chunk{{number}}"))
+print("words of the converter")
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_bundle: Path) -> Callable[[bool], None]:
+    """An environment whose Python, whatever it is called with, leaves what Apple's converter would leave."""
+
+    def make(chunked: bool) -> None:
+        (tmp_path / "env" / "bin").mkdir(parents=True)
+        script = tmp_path / "stand_in.py"
+        script.write_text(STAND_IN.format(bundle=str(mini_bundle), chunked=chunked), encoding="utf-8")
+        python = tmp_path / "env" / "bin" / "python"
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
+        python.chmod(0o755)
+        monkeypatch.setenv(environment.ENVIRONMENT_VARIABLE, str(tmp_path / "env"))
+        monkeypatch.setattr(converter, "REQUIRED_PACKAGES", ("no_such_package",))
+
+    return make
+
+
+def test_what_the_converter_leaves_is_collected(
+    stand_in: Callable[[bool], None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(False)
+    report = convert_with_apple(MINI, tmp_path / "new" / "mini", ConversionOptions(name="a/b"))
+    bundle = load_bundle(tmp_path / "new" / "mini")
+    assert bundle.parts["unet"].path.name == "Stable_Diffusion_version_a_b_unet.mlpackage"
+    assert bundle.settings.name == "a/b"
+    assert [part.part for part in report.parts] == ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
+    assert all(part.unchecked.startswith("not checked") for part in report.parts)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["mini"]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "words of the converter" in err
+
+
+def test_of_a_unet_in_halves_only_the_halves_are_kept(
+    stand_in: Callable[[bool], None], tmp_path: Path
+) -> None:
+    stand_in(True)
+    convert_with_apple(MINI, tmp_path / "new", ConversionOptions(chunk_unet=True, name="m"))
+    names = {path.name for path in (tmp_path / "new").glob("*unet*")}
+    assert names == {f"Stable_Diffusion_version_m_unet_chunk{number}.mlpackage" for number in (1, 2)}
+
+
+def test_a_part_that_the_converter_did_not_make(stand_in: Callable[[bool], None], tmp_path: Path) -> None:
+    stand_in(False)
+    with pytest.raises(ModelError, match="made no unet chunk1"):
+        convert_with_apple(MINI, tmp_path / "new", ConversionOptions(chunk_unet=True))
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_pre_analysis_is_asked(tmp_path: Path) -> None:
