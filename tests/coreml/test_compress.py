@@ -236,6 +236,24 @@ def test_the_report_is_there_and_honest(network: Path, tmp_path: Path) -> None:
     assert "| kernel | 32x16x3x3 | palette8 |" in text
 
 
+def test_a_whole_repository_of_apples_is_understood(
+    mini_bundle: Path, tmp_path: Path, core_ml_stand_in: object
+) -> None:
+    """On a Mac compiled models go first, and the vocabulary is with them; the packages are beside."""
+    packages, compiled = tmp_path / "repo/original/packages", tmp_path / "repo/original/compiled"
+    compiled.mkdir(parents=True)
+    shutil.copytree(mini_bundle, packages)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.move(packages / name, compiled / name)
+    for name in ("TextEncoder", "Unet", "VAEDecoder"):
+        (compiled / f"{name}.mlmodelc").mkdir()
+    result = run(tmp_path / "repo", tmp_path / "small", parts=("vae_encoder",))
+    assert [part.name for part in result.parts] == ["vae_encoder"]
+    names = {path.name for path in (tmp_path / "small").iterdir()}
+    assert {"vocab.json", "merges.txt", "audio2img.json", "compression"} < names
+    assert len([name for name in names if name.endswith(".mlpackage")]) == 4
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4096])
 

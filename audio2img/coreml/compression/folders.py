@@ -57,7 +57,9 @@ def find_root(folder: Path) -> Path:
     """The folder of the packages: `folder`, or the one below it. Raises ModelError if there is no model."""
     if folder.is_dir() and any(folder.glob("*.mlpackage")):
         return folder
-    return find_layout(folder).root
+    root = find_layout(folder).root
+    beside = root.parent / "packages"  # Apple's repositories have them beside `compiled`
+    return beside if any(beside.glob("*.mlpackage")) else root
 
 
 def part_name(package: Path) -> str:
