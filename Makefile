@@ -7,7 +7,7 @@ PBIN   := $(PARITY)/bin
 PIP    := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-parity lint bench clean
+.PHONY: help demo models test test-fast test-parity lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ $(PARITY)/.ready: pyproject.toml
 
 demo: $(VENV)/.ready ## A spoken sentence becomes a picture, offline, with the embedded models
 	@$(BIN)/audio2img demo --output pictures
+
+models: $(VENV)/.ready ## Get this machine's default models (shows what, how large, which licence)
+	@$(BIN)/audio2img models get default
 
 test: $(VENV)/.ready-dev ## All tests that need no torch
 	@$(BIN)/python -m pytest --ignore=tests/parity

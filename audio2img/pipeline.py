@@ -142,7 +142,7 @@ class Pipeline:
     model, speech_model: a name from `audio2img models list` or a path; None takes the default.
     compute_units: what Core ML may draw on, of `coreml.units.COMPUTE_UNITS`; None chooses by the machine.
     low_memory: hold one part of the image model at a time; None does so on a Mac of 8 GB.
-    vad_model: path of a Silero VAD ggml file, to leave out what is not speech.
+    vad_model: name or path of a Silero VAD ggml model, to leave out what is not speech.
     on_event: called from whichever thread has news; keep it short.
 
     One call at a time; `cancel` may be called from any thread. Use it as a context manager,
@@ -467,9 +467,10 @@ def _close_backend(loaded: Future[ImageBackend]) -> None:
 
 
 def _existing_vad_model(path: str | Path | None) -> Path | None:
+    """The path of a VAD model that is given by its path or its name."""
     if path is None:
         return None
-    vad_model = Path(path).expanduser()
+    vad_model = resolve_model(str(path), "vad").path
     if not vad_model.is_file():
         raise ModelError(f"no voice activity model at {vad_model}", "check the path, or leave it out")
     return vad_model

@@ -18,7 +18,9 @@ from audio2img.store.rows import ModelRow, Wanted
 LAZY = {
     "get": ("models_get", "Download models, or go on with a download."),
     "path": ("models_path", "Where a model is, for scripts and other tools."),
-    "prune": ("models_prune", "Remove what Core ML compiled and keeps."),
+    "verify": ("models_verify", "Read every file again and compare its hash."),
+    "remove": ("models_remove", "Remove a model from this machine."),
+    "prune": ("models_prune", "Remove half downloads, and what Core ML compiled."),
     "convert": ("models_convert", "A diffusers model to Core ML packages."),
     "compress": ("models_compress", "Smaller weights: palettized or quantized, with a report."),
 }

@@ -1,4 +1,4 @@
-"""`audio2img models prune`: empty the cache of compiled models."""
+"""`audio2img models prune`: throw away half downloads, and what Core ML compiled."""
 
 from __future__ import annotations
 
@@ -14,31 +14,48 @@ from audio2img.cli.results import print_json
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @talk_options
-def command(dry_run: bool, as_json: bool, **given: Any) -> None:
-    """Remove what Core ML compiled and keeps on a Mac.
+def command(dry_run: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Remove what Core ML compiled and keeps on a Mac, and what interrupted downloads left.
 
-    No model is lost: a package is compiled again when it is used next, which takes a while.
+    No model is lost: a package is compiled again when it is used next, which takes a while, and a
+    download that was not finished begins anew. What another process is downloading now stays.
     """
+    compiled = _prune_compiled(dry_run)
+    downloads = _prune_downloads(dry_run, quiet)
+    if as_json:
+        print_json({**compiled, "downloads": downloads, "removed": not dry_run})
+        return
+    verb = "would free" if dry_run else "freed"
+    n_entries, n_partial = compiled["models"] + compiled["interrupted"], compiled["interrupted"]
+    if n_entries:
+        partial = f", {n_partial} of them interrupted" if n_partial else ""
+        models = f"{n_entries} compiled model{'s' if n_entries > 1 else ''}{partial}"
+        click.echo(f"{verb} {compiled['size_bytes'] / 1e6:.1f} MB: {models} in {compiled['folder']}")
+    else:
+        click.echo(f"nothing to remove in {compiled['folder']}")
+    if n_downloads := downloads["interrupted"]:
+        what = f"what {n_downloads} interrupted download{'s' if n_downloads > 1 else ''} left"
+        click.echo(f"{verb} {downloads['size_bytes'] / 1e6:.1f} MB: {what}")
+
+
+def _prune_compiled(dry_run: bool) -> dict[str, Any]:
     from audio2img.coreml.compiled import SUFFIX, compiled_dir, compiled_entries, entry_bytes, prune_compiled
 
     entries = list(compiled_entries())
     n_partial = sum(entry.suffix != SUFFIX for entry in entries)
-    size_bytes = sum(map(entry_bytes, entries)) if dry_run else prune_compiled()
-    if as_json:
-        print_json(
-            {
-                "folder": str(compiled_dir()),
-                "models": len(entries) - n_partial,
-                "interrupted": n_partial,
-                "size_bytes": size_bytes,
-                "removed": not dry_run,
-            }
-        )
-        return
-    if not entries:
-        click.echo(f"nothing to remove in {compiled_dir()}")
-        return
-    verb = "would free" if dry_run else "freed"
-    partial = f", {n_partial} of them interrupted" if n_partial else ""
-    models = f"{len(entries)} compiled model{'s' if len(entries) > 1 else ''}{partial}"
-    click.echo(f"{verb} {size_bytes / 1e6:.1f} MB: {models} in {compiled_dir()}")
+    return {
+        "folder": str(compiled_dir()),
+        "models": len(entries) - n_partial,
+        "interrupted": n_partial,
+        "size_bytes": sum(map(entry_bytes, entries)) if dry_run else prune_compiled(),
+    }
+
+
+def _prune_downloads(dry_run: bool, quiet: bool) -> dict[str, int]:
+    from audio2img.cli.downloads import Bars
+    from audio2img.store.upkeep import leftover_bytes, leftovers, prune_downloads
+
+    found = list(leftovers())
+    with Bars(quiet) as bars:
+        freed = sum(leftover_bytes(path) for _, path in found) if dry_run else prune_downloads(bars)
+    return {"interrupted": len({key for key, _ in found}), "size_bytes": freed}

@@ -18,10 +18,19 @@ from pathlib import Path
 from audio2img.config import is_offline
 from audio2img.errors import MachineError, ModelError
 from audio2img.store import places
+from audio2img.store.claims import claim, claimed
 from audio2img.store.formats import check_content, is_pickle
 from audio2img.store.hub import Listing, list_hub_files, place_in_cache
 from audio2img.store.patience import MirrorError, Patience
-from audio2img.store.receipts import InstalledFile, LicenceRecord, Receipt, installed, now, write_receipt
+from audio2img.store.receipts import (
+    InstalledFile,
+    LicenceRecord,
+    Receipt,
+    entries_of_ours,
+    installed,
+    now,
+    write_receipt,
+)
 from audio2img.store.report import Reporter
 from audio2img.store.rows import FileSpec, Mirror, Wanted
 from audio2img.store.transfer import PART_SUFFIX, RemoteFile, fetch_file
@@ -131,10 +140,12 @@ class _Job:
         if here is not None:
             if sha256 := _hash_if_right(here, remote):
                 self.reporter.advance(remote.path, here.stat().st_size, here.stat().st_size)
-                return InstalledFile(remote.path, here.stat().st_size, sha256, is_ours=False)
+                is_ours = blob in claimed(self.workshop) or entry in entries_of_ours()
+                return InstalledFile(remote.path, here.stat().st_size, sha256, is_ours)
             self.reporter.say(f"{remote.path}: damaged in the hub's cache: getting it again")
             for path in (entry, blob):
                 path.unlink(missing_ok=True)
+        claim(self.workshop, blob, entry)
         sha256 = self._fetch(remote, listing.part(remote, self.wanted.key), blob)
         return InstalledFile(remote.path, blob.stat().st_size, sha256)
 

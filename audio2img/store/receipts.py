@@ -118,5 +118,17 @@ def all_receipts() -> Iterator[Receipt]:
                 yield receipt
 
 
+def entries_of_ours(but: str = "") -> set[Path]:
+    """The entries in the hub's cache that models of ours (except the one of key `but`) consist of and
+    that we put there."""
+    return {
+        Path(receipt.snapshot) / file.path
+        for receipt in all_receipts()
+        if receipt.key != but and receipt.snapshot
+        for file in receipt.files
+        if file.is_ours
+    }
+
+
 def remove_receipt(key: str) -> None:
     (receipts_dir() / f"{key}.json").unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""The catalogue: ours is whole, and a person's own row is refused by file and name when it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audio2img.errors import ModelError, UsageError
+from audio2img.store import catalog
+from audio2img.store.machine import Machine
+from audio2img.store.rows import Wanted
+
+
+def every_variant() -> list[Wanted]:
+    return [Wanted(row, one) for row in catalog.load_catalog() for one in row.variants if not row.embedded]
+
+
+def test_it_has_what_was_promised() -> None:
+    rows = {row.name: row for row in catalog.load_catalog()}
+    assert [variant.name for variant in rows["sd21-base-palettized"].variants] == ["split_einsum", "original"]
+    for name in ("sd21-base-fp16", "sd21-768", "sdxl-base", "playground-v2.5", "sd21-base-diffusers"):
+        assert rows[name].kind == "image"
+    for name in ("tiny", "base", "base.en", "base-q5_1", "small", "medium", "large-v3", "large-v3-turbo"):
+        assert rows[f"whisper-{name}"].kind == "speech"
+    assert (rows["silero-vad"].kind, rows["yamnet"].kind) == ("vad", "sound")
+
+
+@pytest.mark.parametrize("wanted", every_variant(), ids=lambda wanted: wanted.name)
+def test_every_row_can_be_downloaded_and_says_how_large_it_is(wanted: Wanted) -> None:
+    assert wanted.row.mirrors
+    assert wanted.variant.download_bytes > 100_000
+    assert wanted.row.memory_bytes > 0
+    assert wanted.row.licence_url.startswith("https://")
+    is_known = all(file.sha256 for file in wanted.variant.files) and not wanted.variant.patterns
+    is_pinned = any(len(mirror.revision) == 40 for mirror in wanted.row.mirrors if mirror.hub)
+    assert wanted.row.unverified or is_known, "what nobody has verified must be marked so"
+    assert wanted.row.unverified or is_pinned or is_known
+
+
+def test_no_dead_home_comes_before_a_living_mirror() -> None:
+    """Stability AI withdrew Stable Diffusion 2 in November 2025."""
+    dead = [
+        mirror.hub
+        for row in catalog.load_catalog()
+        for mirror in row.mirrors
+        if "stabilityai/stable-diffusion-2" in mirror.hub
+    ]
+    assert dead == []
+
+
+@pytest.mark.parametrize(
+    "machine", [Machine(p, d) for p in ("macos", "linux", "windows") for d in (True, False)]
+)
+def test_every_default_fits_its_machine(machine: Machine) -> None:
+    for kind, name in machine.defaults.items():
+        row = catalog.find_row(name)
+        assert row.kind == kind
+        assert machine.platform in row.platforms
+    assert (machine.defaults["image"] == "sd21-base-palettized") == (machine.platform == "macos")
+
+
+def test_aliases_and_variants_are_found() -> None:
+    assert catalog.find_wanted("base").name == "whisper-base"
+    assert catalog.find_wanted("sd21").name == "sd21-base-palettized:split_einsum"
+    assert catalog.find_wanted("sd21", "original").name == "sd21-base-palettized:original"
+    assert catalog.find_wanted("sd21:original", "split_einsum").key == "sd21-base-palettized--original"
+    assert catalog.find_wanted("whisper-base", "original").name == "whisper-base"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("wisper-base", "whisper-base"),
+        ("nonesuch", "mini"),
+        ("sd21:best", "sd21-base-palettized:original"),
+        ("whisper-base:best", "no variant"),
+    ],
+)
+def test_an_unknown_name_lists_the_choices(name: str, words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        catalog.find_wanted(name)
+    assert words in f"{caught.value.message} {caught.value.remedy}"
+
+
+def test_a_row_of_ones_own_replaces_one_of_ours(shelf: Any) -> None:
+    shelf.write(
+        shelf.row("whisper-base", 'mirrors = [{ hub = "company/mirror" }]\nfiles = [{ path = "a.bin" }]')
+    )
+    wanted = catalog.find_wanted("whisper-base")
+    assert [mirror.hub for mirror in wanted.row.mirrors] == ["company/mirror"]
+    assert catalog.find_wanted("whisper-tiny")
+
+
+HUB = 'mirrors = [{ hub = "a/b" }]\n'
+FILES = 'files = [{ path = "a.bin" }]'
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (HUB, "files or patterns"),
+        (FILES, "has no mirrors"),
+        (HUB + FILES + "\nsize = 3", "size"),
+        (HUB + FILES + '\nmemory_bytes = "much"', "memory_bytes"),
+        (HUB + FILES + "\nunverified = 1", "unverified"),
+        (HUB + FILES + '\nplatforms = ["amiga"]', "amiga"),
+        (HUB + FILES + '\naliases = ["a b"]', "'a b'"),
+        (HUB + 'files = ["a.bin"]', "no table"),
+        (HUB + 'files = [{ path = "/etc/passwd.bin" }]', "/etc/passwd.bin"),
+        (HUB + 'files = [{ path = "../a.bin" }]', "../a.bin"),
+        (HUB + 'files = [{ path = "a.bin", sha256 = "ABC" }]', "SHA-256"),
+        (HUB + 'files = [{ path = "a.bin", bytes = 0 }]', "0 bytes"),
+        (HUB + 'files = [{ path = "a.bin", sha = "x" }]', "sha"),
+        (HUB + 'files = [{ path = "a.exe" }]', "a.exe"),
+        (HUB + 'files = [{ path = "model.ckpt" }]', "pickle"),
+        ('mirrors = [{ hub = "b" }]\n' + FILES, "owner/name"),
+        ('mirrors = [{ hub = "a/b", url = "https://a/b" }]\n' + FILES, "either a hub or a url"),
+        ('mirrors = [{ url = "ftp://a/b" }]\n' + FILES, "neither https nor http"),
+        ('mirrors = [{ url = "http://a/b" }]\n' + FILES, "anyone on the way"),
+        ('mirrors = [{ url = "https://a/" }]\npatterns = ["*"]', "only a hub"),
+        (
+            'mirrors = [{ url = "https://a/b" }]\nfiles = [{ path = "a.bin" }, { path = "b.bin" }]',
+            "no folder",
+        ),
+        (HUB + FILES + "\n[[model.variant]]\n" + FILES, "both variants and files"),
+        (HUB + f'[[model.variant]]\nname="x"\n{FILES}\n[[model.variant]]\nname="x"\n{FILES}', "two variants"),
+    ],
+)
+def test_a_wrong_row_is_refused_by_file_and_name(shelf: Any, body: str, words: str) -> None:
+    path = shelf.write(shelf.row("good", HUB + FILES), shelf.row("my-model", body))
+    with pytest.raises(UsageError) as caught:
+        catalog.load_catalog()
+    assert f"{path}: the model my-model " in caught.value.message
+    assert words in caught.value.message
+
+
+def test_names_must_be_unique(shelf: Any) -> None:
+    path = shelf.write(shelf.row("a", HUB + FILES), shelf.row("b", HUB + FILES + '\naliases = ["a"]'))
+    with pytest.raises(UsageError, match=r"the model b: the name a occurs twice") as caught:
+        catalog.load_catalog()
+    assert str(path) in caught.value.message
+
+
+def test_broken_toml_is_named(shelf: Any) -> None:
+    path = shelf.write("[[model")
+    with pytest.raises(UsageError, match=r"models\.toml"):
+        catalog.load_catalog()
+    path.write_text('[models]\nname = "x"')
+    with pytest.raises(UsageError, match="more than"):
+        catalog.load_catalog()
+
+
+def test_a_model_of_another_kind_is_refused_with_the_right_option() -> None:
+    with pytest.raises(ModelError) as caught:
+        catalog.resolve_model("mini-whisper", "image")
+    assert "--speech-model" in caught.value.remedy
+
+
+def test_python_gets_the_command_too(private_home: Path) -> None:
+    from audio2img import Pipeline
+
+    with Pipeline() as pipeline, pytest.raises(ModelError, match="whisper-base") as caught:
+        _ = pipeline.speech_model
+    assert "audio2img models get default" in caught.value.remedy
+    with Pipeline(speech_model="mini-whisper") as pipeline:
+        assert pipeline.speech_model.name == "mini-whisper"
