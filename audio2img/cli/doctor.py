@@ -47,7 +47,9 @@ def command(
     checks: list[Check] = []
     for check in run_deep_checks(model, against_apple, quiet) if deep else run_checks():
         checks.append(check)
-        if not as_json and not deep:
+        if deep and not quiet:
+            click.echo(f"      {check.state:<5}{check.name}", err=True)
+        elif not as_json and not deep:
             remedy = f" — {check.remedy}" if check.remedy else ""
             click.echo(f"{check.state:<5}{check.name:<16}{check.detail}{remedy}")
     if as_json:

@@ -23,11 +23,16 @@ LIMIT_S = 1800  # a first load of Stable Diffusion for the Neural Engine takes m
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a measurement gave. error: in words, "" if it went well; figures as worker notes them."""
+    """What a measurement gave: figures as worker notes them.
+
+    error: in words, "" if it went well; is_of_machine: it lies in the machine and not in the model.
+    """
 
     figures: Mapping[str, Any] = field(default_factory=dict)
     arrays: Arrays = field(default_factory=dict)
     error: str = ""
+    remedy: str = ""
+    is_of_machine: bool = False
 
     def number(self, name: str) -> float | None:
         value = self.figures.get(name)
@@ -69,12 +74,12 @@ class Workshop:
         except subprocess.TimeoutExpired:
             failure = f"stopped after {self._limit_s:.0f} s"
         figures = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
-        error = failure or figures.pop("error", "")
+        error = failure or figures.get("error", "")
         arrays: Arrays = {}
         if not error:
             with np.load(arrays_file) as file:
                 arrays = {key: file[key] for key in file.files}
-        return Outcome(figures, arrays, error)
+        return Outcome(figures, arrays, error, figures.get("remedy", ""), figures.get("is_of_machine", False))
 
 
 def _describe_end(code: int, output: bytes) -> str:

@@ -97,7 +97,6 @@ class Examination:
             yield from skipped_units()
             return
         for units in UNITS:
-            self.say(f"      {units}")
             check, self._drawn[units] = draw_on(
                 self.workshop, self.mini, units, self._reference, units == self.units
             )

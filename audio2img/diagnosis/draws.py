@@ -42,7 +42,8 @@ def draw_reference(workshop: Workshop, subject: Subject) -> tuple[Check, Outcome
     name = f"draw {subject.name}, reference"
     needed = subject.is_mini and not apple.is_here()
     if outcome.error:
-        return Check(name, "fail" if subject.is_mini else "skip", outcome.error, is_needed=needed), outcome
+        state: State = "skip" if outcome.is_of_machine else "fail"
+        return Check(name, state, outcome.error, outcome.remedy, is_needed=needed), outcome
     figures = _times(outcome)
     return Check(name, "ok", _say_times(figures), figures=figures, is_needed=needed), outcome
 
@@ -58,7 +59,7 @@ def draw_on(
     outcome = workshop.run(subject.job(units=units), cache)
     name = f"draw {subject.name}, {units}"
     if outcome.error:
-        return Check(name, "fail", outcome.error, is_needed=is_needed), outcome
+        return Check(name, "fail", outcome.error, outcome.remedy, is_needed=is_needed), outcome
     warm = workshop.run(subject.job(task="load", units=units), cache)
     figures = _times(outcome)
     figures["load_cold_s"] = figures.pop("load_s")
@@ -92,7 +93,7 @@ def compare_memory(workshop: Workshop, subject: Subject, units: str, normal: Out
         return Check(name, "skip", "the picture with all parts loaded failed")
     low = workshop.run(subject.job(units=units, low_memory=True), f"{subject.name}-{units}")
     if low.error:
-        return Check(name, "fail", low.error)
+        return Check(name, "fail", low.error, low.remedy)
     most, least = normal.number("peak_bytes"), low.number("peak_bytes")
     if most is None or least is None:
         return Check(name, "skip", "this system does not tell the peak of memory")

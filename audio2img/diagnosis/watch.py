@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from audio2img.coreml.mlpackage import Package
 from audio2img.coreml.parts import Parts
 from audio2img.coreml.reference import ReferenceModel
 from audio2img.coreml.runtime import Model, load_part
+from audio2img.errors import MachineError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -42,8 +44,15 @@ class WatchedParts(Parts):
 
     def _load(self, name: str) -> Model:
         path = self.bundle.parts[name].path
-        model = ReferenceModel(Package(path)) if self._is_reference else load_part(path, self._compute_units)
+        model = load_reference(path) if self._is_reference else load_part(path, self._compute_units)
         return _Watched(name, model, self.calls)
+
+
+def load_reference(path: Path) -> ReferenceModel:
+    """The part at `path` by the reference runtime. Raises MachineError for what it cannot run."""
+    if path.suffix != ".mlpackage":
+        raise MachineError("the reference runtime runs packages, not compiled models")
+    return ReferenceModel(Package(path))
 
 
 class _Watched:

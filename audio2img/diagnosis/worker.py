@@ -20,15 +20,13 @@ from typing import Any, Literal
 import numpy as np
 
 from audio2img.coreml.bundle import Bundle, load_bundle
-from audio2img.coreml.mlpackage import Package
 from audio2img.coreml.pipeline import CoreMLBackend
-from audio2img.coreml.reference import ReferenceModel
 from audio2img.coreml.runtime import load_part
 from audio2img.coreml.units import ComputeChoice
 from audio2img.diagnosis.memory import peak_memory_bytes
-from audio2img.diagnosis.watch import Arrays, WatchedParts
+from audio2img.diagnosis.watch import Arrays, WatchedParts, load_reference
 from audio2img.diffusion import DrawingStep
-from audio2img.errors import Audio2ImgError
+from audio2img.errors import Audio2ImgError, MachineError
 from audio2img.types import ImageRequest
 
 Task = Literal["load", "draw", "part"]
@@ -72,7 +70,7 @@ def main(arguments: list[str]) -> None:
         arrays = TASKS[job.task](job, note)
         np.savez(arrays_file, **arrays)  # type: ignore[arg-type]
     except Audio2ImgError as error:
-        note(error=error.message, remedy=error.remedy)
+        note(error=error.message, remedy=error.remedy, is_of_machine=isinstance(error, MachineError))
     note(peak_bytes=peak_memory_bytes())
 
 
@@ -120,7 +118,7 @@ def measure_part(job: Job, note: Note) -> Arrays:
     """load_s, call_s (median of the repeats); the arrays are the part's outputs."""
     path = Path(job.model)
     started = time.perf_counter()
-    model = ReferenceModel(Package(path)) if job.runtime == "reference" else load_part(path, job.units)
+    model = load_reference(path) if job.runtime == "reference" else load_part(path, job.units)
     note(load_s=time.perf_counter() - started)
     with np.load(job.inputs) as file:
         inputs = {key: file[key] for key in file.files}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +140,24 @@ def test_a_bundle_that_is_none_fails_as_a_whole(workshop: Workshop, tmp_path: Pa
     (check,) = check_parts(workshop, Subject("mine", tmp_path, 2, is_mini=False), "ALL")
     assert (check.name, check.state, check.is_needed) == ("parts of mine", "fail", True)
     assert check.remedy
+
+
+def test_a_damaged_part_of_an_installed_model_fails_anywhere(
+    workshop: Workshop, mini_bundle: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(mini_bundle, tmp_path / "model"))
+    weights = next(folder.glob("*_unet.mlpackage")) / "Data/com.apple.CoreML/weights/weight.bin"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    checks = by_name(workshop, Subject("mine", folder, 2, is_mini=False))
+    assert (checks["mine: unet"].state, checks["mine: unet"].is_needed) == ("fail", True)
+    assert checks["mine: vae decoder"].state == "ok"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="needs Linux or Windows")
+def test_a_model_for_macs_is_no_failure_elsewhere(
+    workshop: Workshop, mini_bundle: Path, as_compiled: Callable[[Path, Path], Path], tmp_path: Path
+) -> None:
+    folder = as_compiled(mini_bundle, tmp_path / "compiled")
+    checks = by_name(workshop, Subject("mine", folder, 2, is_mini=False))
+    assert checks["mine: unet"].state == "skip"
+    assert "not compiled models" in checks["mine: unet"].detail
