@@ -35,7 +35,7 @@ demo: $(VENV)/.ready ## A spoken sentence becomes a picture, offline, with the e
 	@$(BIN)/audio2img demo --output pictures
 
 models: $(VENV)/.ready ## Get this machine's default models (shows what, how large, which licence)
-	@$(BIN)/audio2img models get default
+	@$(BIN)/audio2img models get default $(ARGS)
 
 test: $(VENV)/.ready-dev ## All tests that need no torch
 	@$(BIN)/python -m pytest --ignore=tests/parity

@@ -38,7 +38,9 @@ def start_up() -> Comparison:
 def cold_run(folder: Path) -> Comparison:
     """The whole job in a fresh process, against the same engines called by hand one after the other."""
     sound = MINI / "demo.flac"
-    ours = command(sys.executable, "-m", "audio2img", "run", sound, "--seed", "7", "-o", folder / "ours")
+    models = ("--model", "mini", "--speech-model", "mini-whisper")
+    run = (sys.executable, "-m", "audio2img", "run", sound, *models)
+    ours = command(*run, "--seed", "7", "-o", folder / "ours")
     bare = command(sys.executable, BARE, sound, "--seed", "7", "-o", folder / "bare.png")
     return Comparison("cold run", timed(ours), timed(bare), "the bare engines in one script")
 

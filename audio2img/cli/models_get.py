@@ -32,6 +32,8 @@ def command(names: tuple[str, ...], accept_license: bool, as_json: bool, quiet: 
     from audio2img.cli.licences import agree
 
     models = wanted_models(names)
+    if DEFAULT in names and not quiet and any(model.row.name == "mini" for model in models):
+        click.echo("the embedded mini model draws on this system; speech is recognized in full", err=True)
     missing = [model for model in models if not model.row.embedded and installed(model.key) is None]
     if missing:
         from audio2img.store.get import check_gettable

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from audio2img.config import is_offline
+from audio2img.config import config_dir, is_offline
 from audio2img.errors import MachineError, ModelError
 from audio2img.store import places
 from audio2img.store.claims import claim, claimed
@@ -65,7 +65,8 @@ def get_model(
                 reporter.say(f"{wanted.name}: {mirror}: {error}")
         raise ModelError(
             f"{wanted.name} could not be downloaded: {'; '.join(failures)}",
-            f"try again later: audio2img models get {wanted.name}; or add a mirror (see models show)",
+            f"try again later: audio2img models get {wanted.name}; or name a mirror of yours in "
+            f"{config_dir() / 'models.toml'}",
         )
 
 
@@ -123,6 +124,9 @@ class _Job:
         missing = [remote for remote in listing.files if not listing.blob(remote).exists()]
         parts = [listing.part(remote, self.wanted.key) for remote in listing.files]
         places.ensure_room(listing.repo_folder, _still_to_come(missing, parts), self.wanted.name)
+        if self.wanted.row.format == "coreml" and not places.same_disk(listing.repo_folder, self.home):
+            total = sum(remote.size_bytes or 0 for remote in listing.files)
+            places.ensure_room(self.home, total, f"a copy of {self.wanted.name}")
         files = []
         for remote in listing.files:
             file = self._into_cache(listing, remote)

@@ -60,7 +60,7 @@ def list_hub_files(
     """
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     api = HfApi(library_name="audio2img")
     headers = build_hf_headers(library_name="audio2img")

@@ -311,6 +311,50 @@ def zip_row(server: Any) -> str:
     return f'mirrors = [{{ url = "{server.url}/m.zip" }}]\nfiles = [{{ path = "m.zip" }}]'
 
 
+def test_a_model_of_several_files_from_a_folder_of_a_plain_server(
+    audio2img: Command, server: Any, shelf: Any
+) -> None:
+    files = {"unet/model.safetensors": shelf.safetensors(90_000), "model_index.json": b"{}"}
+    server.files.update({f"/p/{path}": data for path, data in files.items()})
+    specs = ", ".join(
+        f'{{ path = "{path}", sha256 = "{shelf.sha256(data)}" }}' for path, data in files.items()
+    )
+    shelf.write(
+        shelf.row("p", f'mirrors = [{{ url = "{server.url}/p/" }}]\nfiles = [{specs}]', "image", "diffusers")
+    )
+    server.faults["/p/model_index.json"] = [shelf.fault(status=404)]
+    assert audio2img("models", "get", "p", "--accept-license").returncode == 4
+    assert not (data_dir() / "models" / "p").exists()
+    done = audio2img("models", "get", "p", "--accept-license")
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.strip())
+    assert {path: (folder / path).read_bytes() for path in files} == files
+    assert len(server.bodies("/p/unet/")) == 1  # the first call had brought it whole
+
+
+def test_a_zip_needs_room_for_what_is_in_it(
+    audio2img: Command, server: Any, shelf: Any, tmp_path: Path
+) -> None:
+    """On a real small disk: refused before the first byte, because the unpacked files would not fit."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=72m", "none", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs Linux with the right to mount, not Windows")
+    try:
+        data = shelf.make_zip({"Unet.mlmodelc/weights/weight.bin": bytes(24_000_000)})
+        server.files["/m.zip"] = data
+        file = f'{{ path = "m.zip", bytes = {len(data)} }}'
+        mirrors = f'mirrors = [{{ url = "{server.url}/m.zip" }}]'
+        shelf.write(shelf.row("z", f"{mirrors}\nfiles = [{file}]", "image", "coreml"))
+        done = audio2img("models", "get", "z", "--accept-license", env={"AUDIO2IMG_DATA": str(disk / "a")})
+        assert done.returncode == 5, done.stderr
+        assert "with its unpacking needs 53 MB" in done.stderr
+        assert server.asked == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_eight_processes_download_it_once(server: Any, shelf: Any, speech: bytes) -> None:
     server.piece_s = 0.05
     command = [sys.executable, "-m", "audio2img", "models", "get", "x", "--accept-license"]

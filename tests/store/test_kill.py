@@ -19,7 +19,7 @@ import pytest
 
 from audio2img.config import data_dir
 from audio2img.store.receipts import installed
-from audio2img.store.transfer import BLOCK_BYTES, PART_SUFFIX
+from audio2img.store.transfer import PART_SUFFIX
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,8 +27,8 @@ pytestmark = [
 ]
 
 N_KILLS = 50
-LONGEST_S = 0.3
-IN_FLIGHT_BYTES = 256 << 10  # in the sockets of both sides
+LONGEST_S = 0.25
+LOST_BYTES = 64 << 10  # of the server: on their way when a process is killed; measured: 16 kB a kill
 
 # Imports once, then forks a process for every call: what is killed is a process of its own.
 FORKING = """
@@ -189,7 +189,7 @@ def sent_for(server: Any, name: str) -> int:
 def check_bytes(server: Any, name: str, size: int, n_kills: int, sent_before: dict[str, int]) -> None:
     """No byte was fetched twice but those that were on their way when a process was killed."""
     sent = sent_for(server, name)
-    assert size <= sent - sent_before[name] <= size + n_kills * (BLOCK_BYTES + IN_FLIGHT_BYTES)
+    assert size <= sent - sent_before[name] <= size + n_kills * LOST_BYTES
     sent_before[name] = sent
 
 
@@ -197,3 +197,5 @@ def forget(name: str, home: Path) -> None:
     """As if the model had never been here."""
     shutil.rmtree(home / "hf" if name == "p" else data_dir() / "models" / name)
     (data_dir() / "receipts" / f"{name}.json").unlink()
+    # A kill right after the receipt leaves what the download was made of; `models prune` removes that.
+    shutil.rmtree(data_dir() / "downloads" / name, ignore_errors=True)
