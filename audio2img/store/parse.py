@@ -133,6 +133,8 @@ class _RowParser:
         for variant in row.variants:
             if not variant.files and not variant.patterns:
                 raise self._wrong("says of no file what to get: files or patterns")
+            if variant.is_archive and (len(variant.files) > 1 or variant.patterns):
+                raise self._wrong("has a zip and something else beside it")
             for mirror in row.mirrors:
                 self._check_url(mirror.url, variant)
 

@@ -123,7 +123,12 @@ class _Download:
         if self.total is not None and have == self.total:
             self.reporter.advance(self.remote.path, have, self.total)
             return
-        with self._open(have) as response:
+        answer = self._open(have)
+        if answer is None:
+            self.total = have
+            self.reporter.advance(self.remote.path, have, have)
+            return
+        with answer as response:
             have = self._agree(response, have)
             if self.total is not None:
                 ensure_room(self.part.parent, self.total - have, self.remote.path)
@@ -182,7 +187,8 @@ class _Download:
             return None
         return note["validator"] if note.get("url") == self.remote.url else None
 
-    def _open(self, have: int) -> http.client.HTTPResponse:
+    def _open(self, have: int) -> http.client.HTTPResponse | None:
+        """The server's answer; None where it says that there is nothing more than is here."""
         headers = {"Accept-Encoding": "identity", **self.remote.headers}
         if have:
             headers["Range"] = f"bytes={have}-"
@@ -192,6 +198,8 @@ class _Download:
             return open_url(self.remote.url, headers, self.patience.timeout_s)
         except urllib.error.HTTPError as error:
             with error:
+                if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+                    return None
                 raise self._refusal(error) from None
         except (OSError, http.client.HTTPException) as error:
             raise InterruptionError(f"no answer ({_reason(error)})") from error

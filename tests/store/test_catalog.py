@@ -152,6 +152,28 @@ def test_broken_toml_is_named(shelf: Any) -> None:
         catalog.load_catalog()
 
 
+def test_a_zip_stands_alone(shelf: Any) -> None:
+    body = HUB + 'files = [{ path = "a.zip" }, { path = "vocab.json" }]'
+    shelf.write(shelf.row("z", body, "image", "coreml"))
+    with pytest.raises(UsageError, match="something else beside it"):
+        catalog.load_catalog()
+
+
+@pytest.mark.parametrize(
+    ("cores", "variant"), [(10, "original"), (4, "split_einsum"), (None, "split_einsum")]
+)
+def test_a_mac_gets_what_suits_its_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, variant: str
+) -> None:
+    from audio2img.cli.models_get import wanted_models
+    from audio2img.coreml import units
+
+    monkeypatch.setattr(units, "performance_cores", lambda: cores)
+    monkeypatch.setattr(catalog, "this_machine", lambda: Machine("macos", False))
+    names = [model.name for model in wanted_models(("default", "base"))]
+    assert names == [f"sd21-base-palettized:{variant}", "whisper-base"]
+
+
 def test_a_model_of_another_kind_is_refused_with_the_right_option() -> None:
     with pytest.raises(ModelError) as caught:
         catalog.resolve_model("mini-whisper", "image")

@@ -177,6 +177,18 @@ def test_a_part_of_unknown_origin_is_not_continued(server: Any, desk: Desk, url:
     assert [body.begin for body in server.bodies()] == [0]
 
 
+def test_a_part_that_is_whole_already_costs_nothing(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    """As after a kill between the last byte and the renaming; of this file no size is known beforehand."""
+    server.always["/x.bin"] = shelf.fault(cut=300_000)
+    with pytest.raises(MirrorError):
+        desk.fetch(url, Patience(n_tries=1))
+    server.always.clear()
+    desk.part.write_bytes(DATA)
+    n_bodies = len(server.bodies())
+    assert desk.fetch(url) == SHA256
+    assert len(server.bodies()) == n_bodies
+
+
 def test_a_file_that_changed_meanwhile_begins_again(server: Any, shelf: Any, desk: Desk, url: str) -> None:
     server.always["/x.bin"] = shelf.fault(cut=300_000)
     with pytest.raises(MirrorError):
