@@ -34,8 +34,9 @@ def agree(models: Sequence[Wanted], accept_license: bool, quiet: bool = False) -
 
 
 def describe_download(model: Wanted) -> str:
-    about = "" if all(file.size_bytes for file in model.variant.files) and model.variant.files else "about "
-    size = f"{about}{model.variant.download_bytes / 1e6:,.0f} MB"
+    n_bytes = model.variant.download_bytes
+    about = "" if n_bytes and n_bytes != model.variant.about_bytes else "about "
+    size = f"{about}{n_bytes / 1e6:,.1f} MB" if n_bytes else "size not known"
     unverified = ", not verified by us" if model.row.unverified else ""
     return f"{model.name}: {size}{unverified}; licence {model.row.licence}, {model.row.licence_url}"
 

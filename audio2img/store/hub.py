@@ -72,7 +72,7 @@ def list_hub_files(
         tree = api.list_repo_tree(mirror.hub, recursive=True, revision=commit)
         return commit, [entry for entry in tree if isinstance(entry, RepoFile)]
 
-    commit, entries = _ask_hub(mirror.hub, ask, reporter, patience)
+    commit, entries = _ask_hub("its list of files", ask, reporter, patience)
     chosen = _choose(entries, variant, format_, reporter)
     files = []
     for entry, spec in chosen:
@@ -150,13 +150,11 @@ def _ask_hub(what: str, call: Callable[[], Result], reporter: Reporter, patience
             return call()
         except errors.GatedRepoError as error:
             wish = "its owner wants you to accept the terms on its page, and a token in HF_TOKEN"
-            raise MirrorError(f"{what}: {wish}") from error
+            raise MirrorError(wish) from error
         except errors.RepositoryNotFoundError as error:
-            raise MirrorError(
-                f"{what}: there is no such repository, or not for you ({_status(error)})"
-            ) from error
+            raise MirrorError(f"there is no such repository, or not for you ({_status(error)})") from error
         except errors.RevisionNotFoundError as error:
-            raise MirrorError(f"{what}: it has no such revision ({_status(error)})") from error
+            raise MirrorError(f"it has no such revision ({_status(error)})") from error
         except errors.HfHubHTTPError as error:
             status = _status(error)
             if status in BUSY:
@@ -164,7 +162,7 @@ def _ask_hub(what: str, call: Callable[[], Result], reporter: Reporter, patience
                 raise InterruptionError(
                     f"the hub answers {status}", retry_after_s(response.headers)
                 ) from error
-            raise MirrorError(f"{what}: the hub answers {status}") from error
+            raise MirrorError(f"the hub answers {status}") from error
         except Exception as error:
             # Which HTTP library huggingface_hub uses, and so what it raises when nobody answers,
             # changed from version to version.

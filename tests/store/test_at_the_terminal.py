@@ -60,7 +60,7 @@ def test_the_first_run_says_what_it_would_fetch_and_asks(
     server.piece_s = 0.002
     code, output, shown = at_the_terminal("y", tmp_path, "transcribe", demo_audio)
     assert (code, output) == (0, "please draw a big red house at night\n"), shown
-    assert "whisper-base: 6 MB; licence MIT, https://example.org/licence" in shown
+    assert "whisper-base: 6.3 MB; licence MIT, https://example.org/licence" in shown
     assert "Download whisper-base and accept the licence? [y/N]" in shown
     assert "ggml-base.bin" in shown  # its own bar
     assert "all" in shown

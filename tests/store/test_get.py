@@ -144,6 +144,16 @@ def test_when_no_mirror_has_it_all_are_named(audio2img: Command, server: Any, sh
     assert "gone/b" in last
 
 
+def test_a_busy_hub_is_asked_again(audio2img: Command, server: Any, shelf: Any, speech: bytes) -> None:
+    busy = [shelf.fault(status=429, headers={"Retry-After": "1"}), shelf.fault(status=503)]
+    server.faults["/api/models/someone/speech/revision/main"] = busy
+    server.faults[f"/cdn/{shelf.sha256(speech)}"] = [shelf.fault(status=500)]
+    done = audio2img("models", "get", "x", "--accept-license")
+    assert done.returncode == 0, done.stderr
+    for words in ("the hub answers 429", "the hub answers 503", "the server answers 500"):
+        assert words in done.stderr
+
+
 def test_a_cut_download_from_the_hub_goes_on_in_the_next_call(
     audio2img: Command, server: Any, shelf: Any, private_home: Path, speech: bytes
 ) -> None:
