@@ -12,7 +12,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -168,8 +168,9 @@ class _Download:
             self.is_resumed = have > 0
             self.hashed = Hashes(self.remote.size_bytes)
             if have:
-                self.reporter.advance(self.remote.path, have, self.total)
-                self.hashed.update_from(self.part)
+                self.hashed.update_from(
+                    self.part, lambda done: self.reporter.advance(self.remote.path, done, self.total)
+                )
         return have
 
     def _start_over(self) -> None:
@@ -268,10 +269,12 @@ class Hashes:
         self.sha256.update(block)
         self.git.update(block)
 
-    def update_from(self, path: Path) -> None:
+    def update_from(self, path: Path, progress: Callable[[int], None] = lambda n_bytes: None) -> None:
+        """Take in a whole file; `progress` is told the bytes so far."""
         with path.open("rb") as stream:
             while block := stream.read(BLOCK_BYTES):
                 self.update(block)
+                progress(self.n_bytes)
 
     def mismatch(self, remote: RemoteFile, size_bytes: int) -> str:
         """How the file differs from what it should be; "" where it does not."""
@@ -284,10 +287,12 @@ class Hashes:
         return ""
 
 
-def hash_file(path: Path, size_bytes: int | None) -> Hashes:
+def hash_file(
+    path: Path, size_bytes: int | None, progress: Callable[[int], None] = lambda n_bytes: None
+) -> Hashes:
     """The hashes of a file that is here. size_bytes: what it should have, for the hash as a git blob."""
     hashed = Hashes(size_bytes)
-    hashed.update_from(path)
+    hashed.update_from(path, progress)
     return hashed
 
 

@@ -42,17 +42,19 @@ def verify_files(receipt: Receipt, wanted: Wanted | None, reporter: Reporter) ->
     verdicts = []
     for file in receipt.files:
         expected = specs[file.path].sha256 if file.path in specs else None
-        verdicts.append(_verify_file(Path(receipt.root), file, expected))
-        reporter.advance(file.path, file.size_bytes, file.size_bytes)
+        verdicts.append(_verify_file(Path(receipt.root), file, expected, reporter))
     return tuple(verdicts)
 
 
-def _verify_file(root: Path, file: InstalledFile, expected: str | None) -> FileVerdict:
+def _verify_file(root: Path, file: InstalledFile, expected: str | None, reporter: Reporter) -> FileVerdict:
+    def advance(done_bytes: int) -> None:
+        reporter.advance(file.path, done_bytes, file.size_bytes)
+
     path = root / file.path
     verdict: Verdict = "ok"
     sha256, size_bytes = "", 0
     try:
-        sha256, size_bytes = hash_file(path, None).sha256.hexdigest(), path.stat().st_size
+        sha256, size_bytes = hash_file(path, None, advance).sha256.hexdigest(), path.stat().st_size
         if sha256 != file.sha256:
             verdict = "damaged"
         elif expected is not None and sha256 != expected:
