@@ -9,7 +9,7 @@ the others. The layout: https://huggingface.co/docs/huggingface_hub/guides/manag
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from audio2img.store.transfer import PART_SUFFIX, RemoteFile
 
 Result = TypeVar("Result")
 COMMIT_DIGITS = 40
+N_TRIES_TO_LIST = 3
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def list_hub_files(
         tree = api.list_repo_tree(mirror.hub, recursive=True, revision=commit)
         return commit, [entry for entry in tree if isinstance(entry, RepoFile)]
 
-    commit, entries = _ask_hub("its list of files", ask, reporter, patience)
+    # Where nobody answers at all the next mirror is the better bet: fewer tries than for a file.
+    impatience = replace(patience, n_tries=min(N_TRIES_TO_LIST, patience.n_tries))
+    commit, entries = _ask_hub("its list of files", ask, reporter, impatience)
     chosen = _choose(entries, variant, format_, reporter)
     files = []
     for entry, spec in chosen:
