@@ -4,6 +4,7 @@ VENV   ?= .venv
 PARITY ?= .venv-parity
 BIN    := $(VENV)/bin
 PBIN   := $(PARITY)/bin
+JOBS   ?= 2
 PIP    := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -38,13 +39,13 @@ models: $(VENV)/.ready ## Get this machine's default models (shows what, how lar
 	@$(BIN)/audio2img models get default $(ARGS)
 
 test: $(VENV)/.ready-dev ## All tests that need no torch
-	@$(BIN)/python -m pytest --ignore=tests/parity
+	@$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/parity
 
 test-fast: $(VENV)/.ready-dev ## The quick part of the tests
-	@$(BIN)/python -m pytest --ignore=tests/parity -m 'not slow'
+	@$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/parity -m 'not slow'
 
 test-parity: $(PARITY)/.ready ## What compares with torch, diffusers, transformers and coremltools
-	@$(PBIN)/python -m pytest tests/parity
+	@$(PBIN)/python -m pytest -n $(JOBS) --dist loadfile tests/parity
 
 lint: $(VENV)/.ready-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

@@ -15,11 +15,12 @@ from audio2img import Options, Pipeline
 
 SENTENCES = (
     "a big red house at night", "an orange cat in the snow", "a small yellow boat by the sea",
-    "a purple castle at sunset", "a green fish", "a pink flower in the rain",
-    "a blue car on a beach", "a white bird in the forest", "a brown dog at sunrise", "a yellow sun",
+    "a purple castle at sunset", "a white bird in the forest",
+    "a yellow moon above a red house", "a blue car next to a green tree", "an orange fish under a gray boat",
+    "a black cat and a brown dog", "a pink heart below a purple star",
 )  # fmt: skip
 COLUMNS = 5
-CELL_PX = 160
+CELL_PX = 184
 CAPTION_PX = 22
 MARGIN_PX = 6
 

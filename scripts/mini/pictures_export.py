@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
 from diffusers.models.attention_processor import AttnProcessor2_0
 
+from audio2img.coreml.apple_tools.legacy import write_renamed
 from scripts.mini.pictures_common import say
 from scripts.mini.pictures_text import load_tokenizer
 from scripts.mini.pictures_unet import NOISE_SCHEDULE, load_average
@@ -43,6 +44,7 @@ def export_model(work: Path, folder: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     for name, part in (("unet", unet), ("text_encoder", text), ("vae", codec)):
         part.to(memory_format=torch.contiguous_format).half().save_pretrained(fresh / name)
+    _name_as_ever(fresh / "text_encoder" / "model.safetensors")
     scheduler = DPMSolverMultistepScheduler(**NOISE_SCHEDULE, steps_offset=1)
     scheduler.save_pretrained(fresh / "scheduler")
     (fresh / "tokenizer").mkdir()
@@ -62,6 +64,13 @@ def export_model(work: Path, folder: Path) -> None:
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _name_as_ever(weights: Path) -> None:
+    """Gives the text encoder's tensors the names that every transformers reads, not only the newest."""
+    renamed = weights.with_suffix(".renamed")
+    write_renamed(weights, renamed, "text_encoder")
+    renamed.replace(weights)
 
 
 def _drop_paths(config: Path) -> None:

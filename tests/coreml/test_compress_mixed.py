@@ -185,7 +185,7 @@ def test_mixed_bits_keep_their_promise(mini_bundle: Path, tmp_path: Path) -> Non
         (scene,) = result.scenes
         assert psnr_db(scene.before.latents, after.latents) == scene.latents_db
     assert results[0].average_bits < results[1].average_bits < 8
-    treatments = {layer.treatment for layer in results[0].parts[0].layers}
+    treatments = {layer.treatment for layer in results[1].parts[0].layers}
     assert len(treatments) > 1
     report = json.loads((tmp_path / "at25/compression/report.json").read_text())
     assert report["wished_db"] == 25
