@@ -180,7 +180,9 @@ def test_operations_that_macos15_writes_alike() -> None:
             assert parameter.optional or (name in before and not before[name].optional), (kind, name)
 
 
-def test_apples_apply_script_finds_the_same_layers(converted_mini: Callable[[int], Path]) -> None:
+def test_apples_apply_script_finds_the_same_layers(
+    converted_mini: Callable[[int], Path], tmp_path: Path
+) -> None:
     """Apple matches layers by their first value and size, which needs the PyTorch model; we go by names."""
     import json
 
@@ -197,7 +199,7 @@ def test_apples_apply_script_finds_the_same_layers(converted_mini: Callable[[int
         for name, parameter in model.named_parameters()
         if name.endswith(".weight") and parameter.numel() > 2048
     }
-    recipe = folder / "apple.json"
+    recipe = tmp_path / "apple.json"
     recipe.write_text(json.dumps({"recipes": {"all": dict.fromkeys(layers, 6)}}))
     found = read_recipe(recipe, {"unet": weights})["unet"]
     assert len(found) == len(layers)

