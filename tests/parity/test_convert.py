@@ -183,15 +183,6 @@ def test_two_conversions_give_the_same_bytes(mini_diffusers: Path, tmp_path: Pat
     assert contents(first) == contents(second)
 
 
-def test_the_halves_of_a_unet_are_reproducible(
-    mini_layout: Layouts, mini_diffusers: Path, tmp_path: Path
-) -> None:
-    options = ConversionOptions(parts=("unet",), chunk_unet=True, **MINI_NAMES)
-    again = convert_model(mini_diffusers, tmp_path / "new", options).folder
-    for package in again.glob("*.mlpackage"):
-        assert contents(package) == contents(mini_layout("chunked") / package.name)
-
-
 def test_palettized_halves_agree_and_are_small(mini_diffusers: Path, tmp_path: Path) -> None:
     options = ConversionOptions(bits=6, parts=("unet",), chunk_unet=True)
     report = convert_model(mini_diffusers, tmp_path / "new", options)

@@ -123,20 +123,8 @@ def cut_in_two(whole: Path, job: PartJob) -> None:
         spec.description.metadata.author = metadata.author
         spec.description.metadata.license = metadata.license
         spec.description.metadata.shortDescription = f"{metadata.shortDescription}, half {number} of 2"
-        _sort_features(spec)
         save_spec(spec, str(spec_path))
     shutil.rmtree(whole)
-
-
-def _sort_features(spec: Any) -> None:
-    """Put inputs and outputs into the order of their names: coremltools cuts a program with sets."""
-    rows = [spec.description.input, spec.description.output]
-    for function in spec.mlProgram.functions.values():
-        rows.append(function.inputs)
-        for block in function.block_specializations.values():
-            block.outputs.sort()
-    for row in rows:
-        row.sort(key=lambda value: value.name)
 
 
 def make_reproducible(package: Path) -> None:
