@@ -13,10 +13,10 @@ import pytest
 from audio2img.coreml.conversion import ConversionOptions, converter, open_source
 from audio2img.coreml.conversion.hub import is_hub_id, wanted_files
 from audio2img.coreml.conversion.latent_rgb import fit_linear, make_pictures
-from audio2img.coreml.conversion.parity import psnr
 from audio2img.coreml.conversion.plan import package_name
 from audio2img.coreml.conversion.sidecar import copy_tokenizers, make_sidecar, scheduler_settings
 from audio2img.coreml.conversion.source import find_variant
+from audio2img.coreml.signal import psnr_db
 from audio2img.errors import MachineError, ModelError, UsageError
 
 MINI = Path(__file__).resolve().parents[2] / "models" / "mini" / "diffusers"
@@ -278,8 +278,8 @@ def test_the_pictures_that_the_map_is_fitted_on() -> None:
 
 def test_psnr() -> None:
     expected = np.linspace(-1, 1, 1001)
-    assert psnr(expected + 0.02, expected) == pytest.approx(40)
-    assert psnr(expected, expected) == 150
-    assert psnr(np.zeros(3), np.zeros(3)) == 150
-    assert psnr(np.full(3, 1.1), np.ones(3)) == pytest.approx(20)
-    assert psnr(np.array([np.nan, 1.0]), np.ones(2)) < 0
+    assert psnr_db(expected + 0.02, expected) == pytest.approx(40)
+    assert psnr_db(expected, expected) == 150
+    assert psnr_db(np.zeros(3), np.zeros(3)) == 150
+    assert psnr_db(np.full(3, 1.1), np.ones(3)) == pytest.approx(20)
+    assert psnr_db(np.array([np.nan, 1.0]), np.ones(2)) < 0

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from audio2img.coreml.constexpr import FORMS
 from audio2img.coreml.conversion.modules import Contract
-from audio2img.coreml.conversion.plan import LEAST_DB, LEAST_DB_ROUNDED, MOST_DB, PartJob
+from audio2img.coreml.conversion.plan import LEAST_DB, LEAST_DB_ROUNDED, PartJob
 from audio2img.coreml.mlpackage import Package, read_description
 from audio2img.coreml.ops import OPERATIONS
 from audio2img.coreml.runtime import load_part, runtime_name
+from audio2img.coreml.signal import psnr_db
 from audio2img.errors import MachineError, ModelError
 
 CHECK_SEED = 1  # not the tracing's, so that a value frozen into the graph shows
@@ -34,7 +35,7 @@ def check_part(contract: Contract, job: PartJob) -> tuple[dict[str, float], str]
     except MachineError as error:
         reason = "too large for this machine" if "parameters" in error.message else error.message
         return {}, f"not checked: {reason}"
-    decibels = {name: round(psnr(found[name], expected[name]), 1) for name in contract.outputs}
+    decibels = {name: round(psnr_db(found[name], expected[name]), 1) for name in contract.outputs}
     least = (LEAST_DB_ROUNDED if runtime_name() == "coreml" else LEAST_DB)[job.bits]
     for name, value in decibels.items():
         if not value >= least:
@@ -82,16 +83,3 @@ def run_packages(job: PartJob, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         values.update(model.predict({name: values[name].astype(takes[name].dtype) for name in takes}))
         del model
     return values
-
-
-def psnr(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Peak signal to noise in dB, at most MOST_DB; the peak is the range of what is expected.
-
-    Of a constant answer the peak is its magnitude, or 1 where that is 0.
-    """
-    exact = expected.astype(np.float64)
-    peak = float(np.ptp(exact)) or float(np.abs(exact).max()) or 1.0
-    noise = float(np.mean((found.astype(np.float64) - exact) ** 2))
-    if not np.isfinite(noise):
-        return -MOST_DB
-    return min(MOST_DB, 10 * float(np.log10(peak**2 / max(noise, 1e-300))))
