@@ -26,8 +26,6 @@ LEAST_DB_ROUNDED = {16: 35.0, 8: 30.0, 6: 15.0}
 """The same through Core ML, which rounds every value between two operations to float16; 35 is what
 Apple's own converter asks for (ABSOLUTE_MIN_PSNR in its torch2coreml.py)."""
 
-MOST_DB = 150.0  # reported for equal outputs; float32's own rounding is about this far down
-
 
 @dataclass(frozen=True)
 class ConversionOptions:
