@@ -20,7 +20,9 @@ if TYPE_CHECKING:
         NothingToDrawError,
         UsageError,
     )
-    from audio2img.pipeline import Drawing, Event, Options, Pipeline
+    from audio2img.events import Event
+    from audio2img.options import Options
+    from audio2img.pipeline import Drawing, Pipeline
     from audio2img.types import AudioClip, ImageRequest, ImageResult, Prompt, Segment, Transcript
 
 __version__ = "0.1.0"
@@ -30,14 +32,14 @@ _HOMES = {
     "AudioClip": "types",
     "CancelledError": "errors",
     "Drawing": "pipeline",
-    "Event": "pipeline",
+    "Event": "events",
     "ImageRequest": "types",
     "ImageResult": "types",
     "InputError": "errors",
     "MachineError": "errors",
     "ModelError": "errors",
     "NothingToDrawError": "errors",
-    "Options": "pipeline",
+    "Options": "options",
     "Pipeline": "pipeline",
     "Prompt": "types",
     "Segment": "types",

@@ -15,20 +15,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
 
 from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
 from audio2img.errors import CancelledError, InputError, MachineError, ModelError, UsageError
+from audio2img.events import Event, Stage
+from audio2img.options import Options
 from audio2img.store.catalog import ResolvedModel, resolve_model
 from audio2img.types import (
     AudioClip,
     ImageRequest,
     ImageResult,
     InitImage,
-    LongPrompt,
     Prompt,
     Segment,
-    Task,
     Transcript,
 )
 
@@ -37,73 +37,12 @@ if TYPE_CHECKING:
     from audio2img.output.record import PictureRecord
     from audio2img.recognition.whisper import WhisperRecognizer
 
-Stage = Literal["record", "decode", "load", "transcribe", "prompt", "draw", "save"]
 BackendChoice = Literal["auto", "coreml"]
 Result = TypeVar("Result")
 AudioSource = AudioClip | str | Path | BinaryIO
 Draw = Callable[..., tuple[ImageResult, ...]]
 
 BACKENDS: tuple[BackendChoice, ...] = ("auto", "coreml")
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a Pipeline tells its caller while it works.
-
-    done: part of the stage that is finished, in [0, 1]; None where it cannot be known.
-    text: what there is to say (the transcript so far, dropped words); segment: the newest one heard.
-    warning: True when `text` is something the person should read.
-    preview: in the stage "draw", makes a small picture (height, width, 3) uint8 of what is there so
-        far; call it before the callback returns, or not at all.
-    """
-
-    stage: Stage
-    done: float | None = None
-    text: str = ""
-    segment: Segment | None = None
-    warning: bool = False
-    preview: Callable[[], Pixels] | None = None
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to hear and what to draw. None means: the model's own default.
-
-    seed: of all pictures of a call, whose noise is one stream; None draws one at random.
-    size: (width, height) in pixels. init_image: path of a picture to start from;
-    strength: how far to leave it, 0 to 1. long_prompt: cut a prompt that is longer than the model
-    reads, or take it in chunks.
-    """
-
-    language: str | None = None
-    task: Task = "transcribe"
-    initial_prompt: str = ""
-    style: str | None = None
-    template: str | None = None
-    negative: str = ""
-    seed: int | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    scheduler: str | None = None
-    size: tuple[int, int] | None = None
-    count: int = 1
-    init_image: str | Path | None = None
-    strength: float | None = None
-    long_prompt: LongPrompt = "cut"
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UsageError(f"{self.count} pictures cannot be drawn", "ask for one or more")
-        if self.seed is not None and not 0 <= self.seed < 2**32:
-            raise UsageError(f"{self.seed} is not a seed", "a seed is a whole number from 0 to 4294967295")
-        if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise UsageError(f"{self.steps} steps cannot be taken", "choose 1 to 1000")
-        if self.strength is not None and not 0 < self.strength <= 1:
-            raise UsageError(f"the strength {self.strength} cannot be used", "choose more than 0, up to 1")
-        if self.strength is not None and self.init_image is None:
-            raise UsageError("a strength needs a picture to start from", "give one: --init-image PICTURE")
-        if self.long_prompt not in get_args(LongPrompt):
-            raise UsageError(f"there is no way {self.long_prompt!r} with long prompts", "choose cut or chunk")
 
 
 @dataclass(frozen=True, eq=False)

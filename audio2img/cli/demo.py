@@ -13,7 +13,8 @@ from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir
-from audio2img.pipeline import Drawing, Options, Pipeline
+from audio2img.options import Options
+from audio2img.pipeline import Drawing, Pipeline
 
 DEMO_SEED = 7
 

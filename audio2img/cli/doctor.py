@@ -141,7 +141,8 @@ def _speech() -> Check:
 
 
 def _picture() -> Check:
-    from audio2img.pipeline import Options, Pipeline
+    from audio2img.options import Options
+    from audio2img.pipeline import Pipeline
 
     with Pipeline("mini") as pipeline, tempfile.TemporaryDirectory() as folder:
         drawing = pipeline.generate("a red house", Options(seed=1))

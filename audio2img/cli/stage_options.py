@@ -8,7 +8,8 @@ from typing import Any
 from audio2img.cli.display import Display
 from audio2img.cli.options import with_settings
 from audio2img.config import pictures_dir
-from audio2img.pipeline import Options, Pipeline
+from audio2img.options import Options
+from audio2img.pipeline import Pipeline
 
 
 def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:

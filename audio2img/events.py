@@ -1,0 +1,33 @@
+"""What a Pipeline tells its caller while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio2img.types import Segment
+
+Stage = Literal["record", "decode", "load", "transcribe", "prompt", "draw", "save"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One piece of news.
+
+    done: part of the stage that is finished, in [0, 1]; None where it cannot be known.
+    text: what there is to say (the transcript so far, dropped words); segment: the newest one heard.
+    warning: True when `text` is something the person should read.
+    preview: in the stage "draw", makes a small picture (height, width, 3) uint8 of what is there so
+        far; call it before the callback returns, or not at all.
+    """
+
+    stage: Stage
+    done: float | None = None
+    text: str = ""
+    segment: Segment | None = None
+    warning: bool = False
+    preview: Callable[[], NDArray[np.uint8]] | None = None
