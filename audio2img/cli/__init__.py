@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": ("generate", "Text to picture."),
     "show": ("show", "How a picture was made."),
     "models": ("models", "The models there are."),
+    "actions": ("actions", "Quick Actions and Shortcuts on a Mac."),
     "devices": ("devices", "The microphones there are."),
     "doctor": ("doctor", "Check that everything works on this machine."),
     "demo": ("demo", "A spoken sentence becomes a picture, with nothing to download."),

@@ -18,7 +18,7 @@ from audio2img.cli.results import print_json
 from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir, log_file, settings_file
 from audio2img.coreml import apple
-from audio2img.diagnosis import machine
+from audio2img.diagnosis import actions, machine
 from audio2img.diagnosis.checks import Check, State, as_markdown, failures
 from audio2img.errors import Audio2ImgError, MachineError
 
@@ -193,7 +193,10 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "picture": _picture,
     "microphone": _microphone,
     "output": _output,
+    "quick actions": actions.check_quick_actions,
+    "shortcuts": actions.check_shortcuts,
+    "dialogs": actions.check_dialogs,
     "log": _log,
 }
-OPTIONAL = ("microphone", "memory", "compiled cache", "log")
+OPTIONAL = ("microphone", "memory", "compiled cache", "quick actions", "shortcuts", "dialogs", "log")
 DEEP_CHECKS = ("system", "packages", "settings", "codecs", "speech")  # the others are asked more deeply
