@@ -10,7 +10,6 @@ import click
 from audio2img.cli import LazyGroup
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.errors import Audio2ImgError
 from audio2img.macos import system
 from audio2img.macos.actions import ACTIONS, Action, find_actions
 from audio2img.macos.command import find_command
@@ -40,9 +39,9 @@ def command() -> None:
 def list_actions(dest: Path | None, as_json: bool, **given: Any) -> None:
     """One line per action: name, kind, title, state, and where it is pressed.
 
-    States: installed; outdated (install brings it up to date); broken (the command it calls is
-    gone); waits (made, but not added in the Shortcuts app yet); foreign (something that is not
-    ours has its name).
+    States: installed; outdated (another version made it: install brings it up to date); broken (the
+    command it calls is gone); waits (made, but not added in the Shortcuts app yet); foreign
+    (something that is not ours has its name).
     """
     tables = describe_actions(chosen_place(dest))
     if as_json:
@@ -70,12 +69,8 @@ def chosen_place(dest: Path | None) -> Place:
 
 def describe_actions(place: Place) -> list[dict[str, Any]]:
     """What there is to know of every action, as plain JSON values."""
-    try:
-        command = find_command()
-    except Audio2ImgError:
-        command = None
     added = added_shortcuts() if place.is_live and system.is_macos() else None
-    return [_describe(look(action, place, command), added) for action in ACTIONS]
+    return [_describe(look(action, place, None), added) for action in ACTIONS]
 
 
 def _describe(found: Found, added: frozenset[str] | None) -> dict[str, Any]:
