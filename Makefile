@@ -5,10 +5,11 @@ PARITY ?= .venv-parity
 BIN    := $(VENV)/bin
 PBIN   := $(PARITY)/bin
 JOBS   ?= 2
+PREFIX ?= $(HOME)/.local
 PIP    := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo models test test-fast test-parity lint bench clean
+.PHONY: help demo models install uninstall shortcuts test test-fast test-parity lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,19 @@ demo: $(VENV)/.ready ## A spoken sentence becomes a picture, offline, with the e
 
 models: $(VENV)/.ready ## Get this machine's default models (shows what, how large, which licence)
 	@$(BIN)/audio2img models get default $(ARGS)
+
+install: ## The command audio2img on your PATH (PREFIX=~/.local, EXTRAS=diffusers, WAY=uv|pipx|venv)
+	@$(PYTHON) scripts/install.py install --prefix "$(PREFIX)" --way "$(or $(WAY),auto)" --extras "$(EXTRAS)"
+
+uninstall: ## Remove what make install and make shortcuts made, and nothing else
+	@$(PYTHON) scripts/install.py uninstall --prefix "$(PREFIX)"
+
+shortcuts: ## Quick Actions and Shortcuts on this Mac (DEST=FOLDER only writes them there)
+	@command="$(PREFIX)/bin/audio2img"; \
+	if [ ! -x "$$command" ]; then \
+	  $(MAKE) --no-print-directory $(VENV)/.ready && command="$(BIN)/audio2img" || exit; \
+	fi; \
+	"$$command" actions install $(if $(DEST),--dest "$(DEST)") $(ARGS)
 
 test: $(VENV)/.ready-dev ## All tests that need no torch
 	@$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/parity
