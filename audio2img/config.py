@@ -5,7 +5,9 @@ Precedence: an option on the command line, then the environment, then the settin
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,6 +30,8 @@ class Settings:
     output: str | None = None
     language: str | None = None
     device: str | None = None
+    silence: float | None = None
+    limit: float | None = None
     vad_model: str | None = None
     style: str | None = None
     template: str | None = None
@@ -127,3 +131,28 @@ def _read_settings(path: Path) -> Settings:
                 f"{path}: {key} must be of type {wanted}, not {value!r}", f"mend {key} in {path}"
             )
     return Settings(**table)
+
+
+def save_setting(name: str, value: str | None) -> Path:
+    """Set one text in the settings file, or take it out (None); the rest stays as it is. The file's path.
+
+    Raises UsageError when the file cannot be read or written, or the setting is laid out so that
+    a person has to change it.
+    """
+    path = settings_file()
+    _read_settings(path)  # what is wrong already is told, not made worse
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    others = [line for line in lines if not re.match(rf"\s*{name}\s*=", line)]
+    text = "\n".join([*others, *([] if value is None else [f"{name} = {json.dumps(value)}"]), ""])
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        if read_toml(temporary).get(name) != value:
+            raise UsageError(f"{name} in {path} is not on a line of its own", "change it there")
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "check its permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

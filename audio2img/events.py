@@ -15,11 +15,23 @@ Stage = Literal["record", "decode", "load", "transcribe", "prompt", "draw", "sav
 
 
 @dataclass(frozen=True)
+class Listening:
+    """What the microphone hears just now.
+
+    is_speech: somebody has begun to speak. level_dbfs: RMS, -inf for digital silence.
+    """
+
+    is_speech: bool
+    level_dbfs: float
+
+
+@dataclass(frozen=True)
 class Event:
     """One piece of news.
 
     done: part of the stage that is finished, in [0, 1]; None where it cannot be known.
     text: what there is to say (the transcript so far, dropped words); segment: the newest one heard.
+    listening: in the stage "record" while a person is listened to, whose words so far are `text`.
     warning: True when `text` is something the person should read.
     preview: in the stage "draw", makes a small picture (height, width, 3) uint8 of what is there so
         far; call it before the callback returns, or not at all.
@@ -29,5 +41,6 @@ class Event:
     done: float | None = None
     text: str = ""
     segment: Segment | None = None
+    listening: Listening | None = None
     warning: bool = False
     preview: Callable[[], NDArray[np.uint8]] | None = None

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
 
 from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
 from audio2img.errors import CancelledError, InputError, MachineError, ModelError, UsageError
-from audio2img.events import Event, Stage
+from audio2img.events import Event, Listening, Stage
 from audio2img.options import Options
 from audio2img.store.catalog import ResolvedModel, resolve_model
 from audio2img.types import (
@@ -33,7 +33,9 @@ from audio2img.types import (
 )
 
 if TYPE_CHECKING:
+    from audio2img.audio.listening import Moment
     from audio2img.diffusion import ImageBackend
+    from audio2img.live import LiveInput
     from audio2img.output.record import PictureRecord
     from audio2img.recognition.whisper import WhisperRecognizer
 
@@ -81,7 +83,8 @@ class Pipeline:
     model, speech_model: a name from `audio2img models list` or a path; None takes the default.
     compute_units: what Core ML may draw on, of `coreml.units.COMPUTE_UNITS`; None chooses by the machine.
     low_memory: hold one part of the image model at a time; None does so on a Mac of 8 GB.
-    vad_model: name or path of a Silero VAD ggml model, to leave out what is not speech.
+    vad_model: name or path of a Silero VAD ggml model, to leave out what is not speech. The one
+        that is installed, if any, also tells when a person at the microphone has stopped.
     on_event: called from whichever thread has news; keep it short.
 
     One call at a time; `cancel` may be called from any thread. Use it as a context manager,
@@ -146,13 +149,15 @@ class Pipeline:
         """The model that listens. Raises ModelError when it cannot be found."""
         return resolve_model(self._speech_model, "speech")
 
-    def run(self, audio: AudioSource, options: Options = Options()) -> Drawing:
+    def run(
+        self, audio: AudioSource, options: Options = Options(), heard: Transcript | None = None
+    ) -> Drawing:
         """The whole way from a path, file object, "-" (stdin) or AudioClip to pictures.
 
-        Raises any kind of Audio2ImgError.
+        heard: what is said in `audio`, where `hear` has told already. Raises any kind of Audio2ImgError.
         """
         self.preload()
-        heard = self.transcribe(audio, options)
+        heard = heard or self.transcribe(audio, options)
         drawing = self.generate(heard.text, options)
         source = audio.source if isinstance(audio, AudioClip) else _name_of(audio)
         return replace(drawing, transcript=heard, audio_source=source)
@@ -173,6 +178,67 @@ class Pipeline:
 
         with self._cancellable():
             return record_audio(seconds, device=device, progress=report)
+
+    def listen(self, live: LiveInput) -> AudioClip:
+        """What one person says into the microphone, until they have stopped.
+
+        Raises NothingToDrawError when nobody speaks, MachineError when there is nothing to hear with.
+        """
+        from audio2img.live import hear_utterance
+
+        with self._cancellable(), self._timed("record"):
+            return hear_utterance(self._with_vad(live), self._report_moment).clip()
+
+    def hear(
+        self,
+        live: LiveInput,
+        options: Options = Options(),
+        on_clip: Callable[[AudioClip], None] = lambda clip: None,
+    ) -> tuple[AudioClip, Transcript]:
+        """As `listen`, with the words, which are looked for while the person is still speaking.
+
+        on_clip: gets the clip before its words stand. Raises as `listen` and `transcribe` do.
+        """
+        from audio2img.live import hear_utterance
+        from audio2img.recognition.live import LiveTranscriber
+
+        model = self.speech_model
+        recognizer = in_background(lambda: self._load_recognizer(model))
+        options = self._without_unusable_words(options, model)
+        words = [""]
+
+        def recognize(clip: AudioClip, is_stopped: Callable[[], bool]) -> Transcript:
+            return self._recognize(
+                recognizer.result(), clip, options, lambda: is_stopped() or self._cancelled.is_set()
+            )
+
+        def report(moment: Moment) -> None:
+            if recognizer.done():
+                recognizer.result()  # a model that cannot be loaded is told before the person has spoken
+            self._report_moment(moment, words[0])
+
+        transcriber = LiveTranscriber(recognize, lambda partial: words.__setitem__(0, partial.text))
+        with self._cancellable(), closing(transcriber):
+            with self._timed("record"):
+                utterance = hear_utterance(self._with_vad(live), report, transcriber)
+                clip = utterance.clip()
+            on_clip(clip)
+            self._tell(Event("transcribe", None, words[0]))
+            with self._timed("transcribe"):
+                transcript = transcriber.finish(clip, utterance.bounds)
+            self._tell(Event("transcribe", 1.0, transcript.text))
+            return clip, transcript
+
+    def _with_vad(self, live: LiveInput) -> LiveInput:
+        """With the Silero VAD that is set or installed, where the caller names none."""
+        return live if live.vad_model else replace(live, vad_model=self._vad_model or _installed_vad_model())
+
+    def _report_moment(self, moment: Moment, words: str = "") -> None:
+        self._check_cancelled()
+        if self._backend is not None and self._backend.done():
+            self._backend.result()  # as above: an image model that cannot draw is told at once
+        listening = Listening(moment.state != "waiting", moment.level_dbfs)
+        self._tell(Event("record", None, words, listening=listening))
 
     def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
@@ -195,22 +261,35 @@ class Pipeline:
             done = min(1.0, segment.end_s / clip.duration_s) if clip.duration_s else None
             self._tell(Event("transcribe", done, " ".join(said), segment))
 
-        initial_prompt = options.initial_prompt
-        if initial_prompt and model.vocabulary:
-            self._warn(f"{model.name} takes no initial prompt: left out", "transcribe")
-            initial_prompt = ""
+        options = self._without_unusable_words(options, model)
         self._tell(Event("transcribe", 0.0))
-        transcript = recognizer.transcribe(
-            clip,
-            language=options.language,
-            task=options.task,
-            initial_prompt=initial_prompt,
-            progress=report,
-            cancelled=self._cancelled.is_set,
-        )
+        transcript = self._recognize(recognizer, clip, options, self._cancelled.is_set, report)
         self._check_cancelled()
         self._tell(Event("transcribe", 1.0, transcript.text))
         return transcript
+
+    @staticmethod
+    def _recognize(
+        recognizer: WhisperRecognizer,
+        clip: AudioClip,
+        options: Options,
+        cancelled: Callable[[], bool],
+        progress: Callable[[Segment], None] | None = None,
+    ) -> Transcript:
+        return recognizer.transcribe(
+            clip,
+            language=options.language,
+            task=options.task,
+            initial_prompt=options.initial_prompt,
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    def _without_unusable_words(self, options: Options, model: ResolvedModel) -> Options:
+        if not (options.initial_prompt and model.vocabulary):
+            return options
+        self._warn(f"{model.name} takes no initial prompt: left out", "transcribe")
+        return replace(options, initial_prompt="")
 
     def generate(self, text: str, options: Options = Options()) -> Drawing:
         """Pictures of what `text` describes, spoken style and all ("please draw a red house")."""
@@ -413,6 +492,12 @@ def _existing_vad_model(path: str | Path | None) -> Path | None:
     if not vad_model.is_file():
         raise ModelError(f"no voice activity model at {vad_model}", "check the path, or leave it out")
     return vad_model
+
+
+def _installed_vad_model() -> Path | None:
+    from audio2img.store.catalog import find_missing
+
+    return resolve_model(None, "vad").path if find_missing(None, "vad") is None else None
 
 
 def _read_init_image(path: str | Path) -> tuple[InitImage, Pixels]:

@@ -1,4 +1,4 @@
-"""Recording from a microphone, for a fixed time, through PortAudio (sounddevice).
+"""What a microphone hears, as it comes in or for a fixed time, through PortAudio (sounddevice).
 
 A device is opened at its own rate, because not every host converts, and soxr makes 16 kHz of it.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import queue
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,14 @@ from audio2img.errors import CancelledError, MachineError, UsageError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 MAX_CHANNELS = 2  # of an interface with many inputs, the first two are listened to
-BLOCKS_PER_S = 10  # nobody listens live, so large blocks: they keep a busy machine from losing any
-SILENT_START_S = 2.0  # a device may need a moment to wake up, but not longer
-STALLED_S = 5.0  # no block for so long: the device is gone
+BLOCKS_PER_S = 20
+SILENT_START_S = 0.9  # of nothing but zeros: the person is told
+SILENT_END_S = 2.5  # and so long it is waited: a headset may need a moment to wake up
+FIRST_BLOCK_S = 5.0  # no block for so long: the device does not work
+STALLED_S = 2.0  # none for so long after others: it was unplugged
 INTERNAL_ERROR = -9986  # what PortAudio says of a device that was unplugged and came back
 
+Floats = NDArray[np.float32]
 Progress = Callable[[float], None]
 
 logger = logging.getLogger(__name__)
@@ -82,25 +86,54 @@ def record_audio(
     device: as for `find_device`. progress: called with the share done in [0, 1] several times a
     second; what it raises ends the recording.
 
-    Raises MachineError for a device that cannot be opened, stops, or gives digital silence only
+    A device that is unplugged in the middle is logged as a warning, and what was heard is returned.
+
+    Raises MachineError for a device that cannot be opened, or gives no sound or digital silence only
     (which is what macOS gives to a program without permission); UsageError for a device or time
     that is none; CancelledError on Ctrl-C.
     """
     if not 0.0 < seconds < float("inf"):
         raise UsageError(f"{seconds} seconds cannot be recorded", "give a time above zero: --seconds 8")
-    chosen = find_device(device)
+    n_wanted = round(seconds * SAMPLE_RATE_HZ)
+    heard: list[Floats] = []
+    n_heard = 0
     try:
-        try:
-            samples = _record(chosen, seconds, progress)
-        except _StaleDeviceError:
-            # PortAudio knows only the devices there were when it started. Its numbers change, too.
-            _restart_portaudio()
-            samples = _record(find_device(chosen.name if device is not None else None), seconds, progress)
+        with closing(open_microphone(device, enough_s=seconds)) as chunks:
+            for chunk in chunks:
+                heard.append(chunk[: n_wanted - n_heard])
+                n_heard += heard[-1].size
+                if progress is not None:
+                    progress(n_heard / n_wanted)
+                if n_heard >= n_wanted:
+                    break
     except KeyboardInterrupt:
         raise CancelledError("the recording was stopped") from None
-    except _StaleDeviceError as error:
-        raise _cannot_open(chosen, error) from None
-    return AudioClip(samples, "microphone")
+    return AudioClip(np.concatenate(heard), "microphone")
+
+
+def open_microphone(
+    device: str | int | None = None, *, enough_s: float = float("inf")
+) -> Generator[Floats, None, None]:
+    """What a microphone hears from now on: (n,) float32 chunks at 16 kHz, about 20 a second.
+
+    Ends only when the device is unplugged, which is logged as a warning; close it to stop listening.
+    device: as for `find_device`. enough_s: how much the caller is going to take, if that is known;
+    digital silence of this length is refused, too, however short.
+
+    Raises MachineError for a device that cannot be opened, gives no sound at all, or nothing but
+    digital silence (after a warning in the log); UsageError for a device that is none.
+    """
+    chosen = find_device(device)
+    try:
+        yield from _resampled(chosen, enough_s)
+    except _StaleDeviceError:
+        # PortAudio knows only the devices there were when it started. Its numbers change, too.
+        _restart_portaudio()
+        chosen = find_device(chosen.name if device is not None else None)
+        try:
+            yield from _resampled(chosen, enough_s)
+        except _StaleDeviceError as error:
+            raise _cannot_open(chosen, error) from None
 
 
 class _StaleDeviceError(Exception):
@@ -158,38 +191,37 @@ def _by_name(devices: tuple[Device, ...], text: str) -> list[Device]:
     return fitting
 
 
-def _record(device: Device, seconds: float, progress: Progress | None) -> NDArray[np.float32]:
+def _resampled(device: Device, enough_s: float) -> Iterator[Floats]:
+    """The mean of the device's channels at 16 kHz, once it has given more than digital silence."""
     import soxr
 
     rate = round(device.sample_rate_hz)
-    n_wanted = round(seconds * rate)
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, "float32")
-    heard: list[NDArray[np.float32]] = []
-    n_heard, silent = 0, True
+    n_silent, is_silent, is_told = 0, True, False
     for block in _blocks(device, rate):
-        mono = _mix(block[: n_wanted - n_heard])
-        n_heard += mono.size
-        silent = silent and not mono.any()
-        heard.append(resampler.resample_chunk(mono, last=n_heard >= n_wanted))
-        if silent and n_heard >= min(SILENT_START_S * rate, n_wanted):
-            raise _no_signal(device)
-        if progress is not None:
-            progress(n_heard / n_wanted)
-        if n_heard >= n_wanted:
-            break
-    return np.concatenate(heard)
+        mono = _mix(block)
+        is_silent = is_silent and not mono.any()
+        if is_silent:
+            n_silent += mono.size
+            if n_silent >= min(SILENT_END_S, enough_s) * rate:
+                raise _no_signal(device)
+            if n_silent >= SILENT_START_S * rate and not is_told:
+                is_told = True
+                logger.warning("%s: %s", *_no_signal_words(device))
+        yield resampler.resample_chunk(mono)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _blocks(device: Device, rate: int) -> Iterator[NDArray[np.float32]]:
-    """What the device hears, as (n, channels) float32, until the caller has enough.
+def _blocks(device: Device, rate: int) -> Iterator[Floats]:
+    """What the device hears, as (n, channels) float32, until the caller has enough or it is unplugged.
 
     PortAudio fills a queue from its own thread. Waiting on it, unlike a blocking read, can be
     interrupted, and notices a device that stops.
     """
     portaudio = _load_portaudio()
-    blocks: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+    blocks: queue.SimpleQueue[Floats] = queue.SimpleQueue()
 
-    def take(data: NDArray[np.float32], _frames: int, _time: Any, status: Any) -> None:
+    def take(data: Floats, _frames: int, _time: Any, status: Any) -> None:
         if status.input_overflow:
             logger.warning("%s: some sound was lost, the machine is too busy", device.name)
         blocks.put(data.copy())
@@ -207,23 +239,29 @@ def _blocks(device: Device, rate: int) -> Iterator[NDArray[np.float32]]:
         if error.args[-1] == INTERNAL_ERROR:
             raise _StaleDeviceError(error.args[0]) from None
         raise _cannot_open(device, error) from None
+    has_begun = False
     try:
         stream.start()
         while True:
-            yield blocks.get(timeout=STALLED_S)
+            block = blocks.get(timeout=STALLED_S if has_begun else FIRST_BLOCK_S)
+            has_begun = True
+            yield block
     except portaudio.PortAudioError as error:
         if error.args[-1] == INTERNAL_ERROR:
             raise _StaleDeviceError(error.args[0]) from None
         raise _cannot_open(device, error) from None
     except queue.Empty:
-        raise MachineError(
-            f"the microphone {device.name!r} gives no sound at all", "check its plug, then: audio2img devices"
-        ) from None
+        if not has_begun:
+            raise MachineError(
+                f"the microphone {device.name!r} gives no sound at all",
+                "check its plug, then: audio2img devices",
+            ) from None
+        logger.warning("the microphone %r stopped: going on with what was heard", device.name)
     finally:
         stream.close(ignore_errors=True)
 
 
-def _mix(block: NDArray[np.float32]) -> NDArray[np.float32]:
+def _mix(block: Floats) -> Floats:
     """The mean of the channels that carry something: (n, channels) -> (n,).
 
     An interface whose second input is empty then does not halve the first.
@@ -231,19 +269,23 @@ def _mix(block: NDArray[np.float32]) -> NDArray[np.float32]:
     live = [channel for channel in block.T if channel.any()]
     if not live:
         return np.zeros(len(block), np.float32)
-    mixed: NDArray[np.float32] = np.mean(live, axis=0, dtype=np.float32)
+    mixed: Floats = np.mean(live, axis=0, dtype=np.float32)
     return mixed
 
 
-def _no_signal(device: Device) -> MachineError:
+def _no_signal_words(device: Device) -> tuple[str, str]:
+    """What is wrong, and what to do."""
+    problem = f"the microphone {device.name!r} gives nothing but digital silence"
     if sys.platform == "darwin":
-        remedy = (
+        return problem, (
             "allow the program you started this from (Terminal, iTerm, ...) under System Settings > "
             "Privacy & Security > Microphone, then start it anew"
         )
-    else:
-        remedy = "check that it is not muted and may be used, or choose another one: audio2img devices"
-    return MachineError(f"the microphone {device.name!r} gives nothing but digital silence", remedy)
+    return problem, "check that it is not muted and may be used, or choose another one: audio2img devices"
+
+
+def _no_signal(device: Device) -> MachineError:
+    return MachineError(*_no_signal_words(device))
 
 
 def _cannot_open(device: Device, error: Exception) -> MachineError:

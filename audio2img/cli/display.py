@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audio2img.events import Event
+from audio2img.events import Event, Listening
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,9 @@ LABELS = {
     "draw": "drawing",
     "save": "saving",
 }
+
+
+QUIETEST_DBFS = -60.0  # an empty level meter
 
 
 class Display(logging.Handler):
@@ -83,11 +86,12 @@ class Display(logging.Handler):
         elif event.stage == "transcribe" and event.done == 1.0 and event.segment is None and self._progress:
             self.say(f"heard: {event.text}")
         if self._progress is not None and self._task is not None and event.stage != "load":
-            label = LABELS[event.stage]
-            if event.stage == "transcribe" and event.text:
+            label = LABELS[event.stage] if event.listening is None else _listening_label(event.listening)
+            if event.stage in ("record", "transcribe") and event.text:
                 label = f"{label}: {event.text[-60:]}"
-            total = None if event.done is None else 1.0
-            self._progress.update(self._task, description=label, total=total, completed=event.done or 0.0)
+            done = event.done if event.listening is None else _meter(event.listening.level_dbfs)
+            total = None if done is None else 1.0
+            self._progress.update(self._task, description=label, total=total, completed=done or 0.0)
         if self._screen is not None and event.preview is not None:
             self._screen.show(event.preview)
 
@@ -102,3 +106,13 @@ class Display(logging.Handler):
             self._progress.console.print(text, markup=False, highlight=False)
         else:
             click.echo(text, err=True)
+
+
+def _listening_label(listening: Listening) -> str:
+    label = "hearing you" if listening.is_speech else "waiting for you to speak"
+    return f"{label} (Enter: done)" if sys.stdin is not None and sys.stdin.isatty() else label
+
+
+def _meter(level_dbfs: float) -> float:
+    """How much of the level meter is full, in [0, 1]."""
+    return min(max(1 - level_dbfs / QUIETEST_DBFS, 0.0), 1.0)

@@ -108,7 +108,17 @@ picture_options = _together(
 
 microphone_options = _together(
     click.option("--device", metavar="NUMBER|NAME", help="Microphone: its number or a part of its name."),
-    click.option("--seconds", type=click.FloatRange(0.1, 3600), help="How long to record."),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(0.1, 3600),
+        help="Record for so long, instead of until the speaker stops.",
+    ),
+    click.option(
+        "--silence", type=click.FloatRange(0.2, 60), help="Seconds of silence that end it; 1.2 unless given."
+    ),
+    click.option(
+        "--limit", type=click.FloatRange(1, 3600), help="Seconds to listen at most; 30 unless given."
+    ),
 )
 
 

@@ -18,21 +18,20 @@ from audio2img.cli.options import (
     picture_options,
     speech_options,
     talk_options,
-    with_settings,
 )
 from audio2img.cli.results import open_pictures, print_drawing
-from audio2img.cli.stage_options import make_options, open_pipeline, output_of
-from audio2img.errors import UsageError
+from audio2img.cli.stage_options import live_input, make_options, microphone_of, open_pipeline, output_of
+from audio2img.errors import Audio2ImgError, UsageError
+from audio2img.options import Options
 from audio2img.pipeline import Drawing, Pipeline
-from audio2img.types import ImageRequest
-
-LISTEN_S = 6.0
+from audio2img.types import AudioClip, ImageRequest, Transcript
 
 
 @click.command("run")
 @click.argument("audio", required=False)
 @click.option("--from", "picture", metavar="PICTURE", help="Draw a picture of ours again, from itself.")
 @microphone_options
+@click.option("--keep-audio", is_flag=True, help="Keep the recording beside the picture, as WAV.")
 @speech_options
 @picture_options
 @offline_option
@@ -41,11 +40,13 @@ LISTEN_S = 6.0
 def command(audio: str | None, picture: str | None, as_json: bool, open_after: bool, **given: Any) -> None:
     """Speech to picture: the main job. Prints the picture's path.
 
-    AUDIO is any sound or video file, or - for standard input. Without it the microphone
-    is recorded.
+    AUDIO is any sound or video file, or - for standard input. Without it you are listened to
+    until you stop speaking, or press Enter or Ctrl-D.
     """
     if picture and audio:
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
+    if given["keep_audio"] and (picture or audio):
+        raise UsageError("--keep-audio keeps what the microphone hears", "leave it out, or leave AUDIO out")
     if not picture:
         ensure_models(given, ("image", "speech"))
     with Display(given["quiet"], given["verbose"], given["previews"]) as display:
@@ -59,18 +60,54 @@ def command(audio: str | None, picture: str | None, as_json: bool, open_after: b
 
 
 def _draw_speech(audio: str | None, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:
-    settings = with_settings(device=given["device"])
     options = make_options(given)
     output = output_of(given)
     with open_pipeline(given, display) as pipeline:
 
         def job() -> tuple[Drawing, list[Path]]:
             pipeline.preload()
-            source = audio or pipeline.record(given["seconds"] or LISTEN_S, settings.device)
-            drawing = pipeline.run(source, options)
+            if audio is None:
+                return _draw_voice(pipeline, options, given, display)
+            drawing = pipeline.run(audio, options)
             return drawing, drawing.save(output)
 
         return run_job(pipeline, job)
+
+
+def _draw_voice(
+    pipeline: Pipeline, options: Options, given: dict[str, Any], display: Display
+) -> tuple[Drawing, list[Path]]:
+    output = output_of(given)
+    recordings: list[AudioClip] = []
+    try:
+        clip, heard = _hear(pipeline, options, given, recordings)
+        drawing = pipeline.run(clip, options, heard)
+        paths = drawing.save(output)
+    except Audio2ImgError:
+        if recordings and given["keep_audio"]:
+            name = output if output.suffix.lower() == ".png" else output / "recording"
+            _keep(recordings[0], name, display)
+        raise
+    if given["keep_audio"]:
+        _keep(clip, paths[0], display)
+    return drawing, paths
+
+
+def _hear(
+    pipeline: Pipeline, options: Options, given: dict[str, Any], recordings: list[AudioClip]
+) -> tuple[AudioClip, Transcript | None]:
+    """What the microphone heard, which `recordings` gets at once, and its words where they are known."""
+    if given["seconds"]:
+        clip = pipeline.record(given["seconds"], microphone_of(given))
+        recordings.append(clip)
+        return clip, None
+    return pipeline.hear(live_input(given), options, recordings.append)
+
+
+def _keep(clip: AudioClip, name: Path, display: Display) -> None:
+    from audio2img.output.wav import write_wav
+
+    display.say(f"the recording is in {write_wav(clip, name.with_suffix('.wav'))}")
 
 
 def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audio2img.cli.display import Display
 from audio2img.cli.options import with_settings
 from audio2img.config import pictures_dir
+from audio2img.errors import UsageError
 from audio2img.options import Options
 from audio2img.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from audio2img.live import LiveInput
+
+logger = logging.getLogger(__name__)
 
 
 def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
@@ -30,6 +38,37 @@ def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
         threads=given.get("threads"),
         on_event=display,
     )
+
+
+def live_input(given: dict[str, Any]) -> LiveInput:
+    """How to listen until the speaker stops, or a key is pressed."""
+    from audio2img.cli.stop_key import stop_key
+    from audio2img.live import LiveInput
+
+    settings = with_settings(silence=given["silence"], limit=given["limit"])
+    source = LiveInput(microphone_of(given), stop=stop_key())
+    return replace(
+        source,
+        silence_s=source.silence_s if settings.silence is None else settings.silence,
+        limit_s=source.limit_s if settings.limit is None else settings.limit,
+    )
+
+
+def microphone_of(given: dict[str, Any]) -> str | None:
+    """The microphone that is asked for, else the one of the settings if it is plugged in, else None."""
+    from audio2img.audio.microphone import find_device
+
+    remembered = with_settings().device
+    if given["device"] is not None or remembered is None:
+        wanted: str | None = given["device"]
+        return wanted
+    try:
+        find_device(remembered)
+    except UsageError as problem:
+        usual = find_device().name
+        logger.warning("settings: %s; listening to %s instead", problem.message, usual)
+        return None
+    return remembered
 
 
 def make_options(given: dict[str, Any]) -> Options:

@@ -16,7 +16,7 @@ from audio2img.store.rows import VARIANT_MARK, Kind, ModelRow, Variant, Wanted
 OPTIONS: dict[Kind, str] = {
     "image": "give it with --model",
     "speech": "give it with --speech-model",
-    "vad": "give it as vad_model in settings.toml",
+    "vad": "it tells speech from silence; give it as vad_model in settings.toml",
     "sound": "it names sounds, and neither hears words nor draws",
 }
 EMBEDDED: dict[str, str] = {"image": "--model mini", "speech": "--speech-model mini-whisper"}
