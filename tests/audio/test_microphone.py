@@ -180,6 +180,55 @@ except Audio2ImgError:
 
 
 @needs_alsa
+def test_digital_silence_is_noticed_within_a_second(microphones):
+    """By the time of the sound: this device sets no pace."""
+    code = """
+import logging
+from audio2img.audio.microphone import open_microphone
+heard, told = [0], []
+class Note(logging.Handler):
+    def emit(self, record):
+        told.append([heard[0] / 16000, record.getMessage()])
+logging.getLogger("audio2img").addHandler(Note())
+try:
+    for chunk in open_microphone("muted"):
+        heard[0] += len(chunk)
+except Audio2ImgError as error:
+    print(json.dumps([told, heard[0] / 16000, error.exit_code]))
+"""
+    told, refused_s, exit_code = run(microphones, code)
+    [[told_s, words]] = told
+    assert told_s < 1.0
+    assert "digital silence" in words
+    assert "check that it is not muted" in words
+    assert 2.0 < refused_s < 3.0
+    assert exit_code == 5
+
+
+@needs_alsa
+def test_what_was_heard_before_the_plug_was_pulled_is_kept(microphones):
+    """The stream is PortAudio's own; it stops in the middle, as it does when a device goes away."""
+    code = """
+import sounddevice
+real = sounddevice.InputStream
+def short_lived(callback, **options):
+    blocks = []
+    def once(data, *rest):
+        callback(data, *rest)
+        blocks.append(1)
+        if len(blocks) == 30:
+            raise sounddevice.CallbackAbort
+    return real(callback=once, **options)
+sounddevice.InputStream = short_lived
+clip = record_audio(8.0, "interface")
+print(json.dumps([len(clip.samples) / 16000, float(abs(clip.samples).max())]))
+"""
+    seconds, peak = run(microphones, code)
+    assert seconds == pytest.approx(1.5, abs=0.05)
+    assert peak == pytest.approx(0.5, rel=0.05)
+
+
+@needs_alsa
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
 def test_a_time_that_is_none(microphones, seconds):
     assert refusal(microphones, f"record_audio(float('{seconds}'))")[0] == 2
