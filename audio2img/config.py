@@ -143,7 +143,9 @@ def save_setting(name: str, value: str | None) -> Path:
     _read_settings(path)  # what is wrong already is told, not made worse
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     others = [line for line in lines if not re.match(rf"\s*{name}\s*=", line)]
-    text = "\n".join([*others, *([] if value is None else [f"{name} = {json.dumps(value)}"]), ""])
+    if value is not None:
+        others.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    text = "".join(f"{line}\n" for line in others)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from audio2img.audio.listening import Listener, Moment
-from audio2img.audio.microphone import open_microphone
+from audio2img.audio.microphone import Floats, open_microphone
 from audio2img.audio.vad import EndpointSettings, make_detector
 from audio2img.errors import NothingToDrawError
 from audio2img.level import measure_level
@@ -42,20 +42,30 @@ def hear_utterance(
     Raises NothingToDrawError when nobody begins to speak, MachineError or UsageError for the
     microphone, ModelError for the vad_model.
     """
+    with closing(open_microphone(source.device)) as chunks:
+        return follow_utterance(chunks, source, report, transcriber)
+
+
+def follow_utterance(
+    chunks: Iterable[Floats],
+    source: LiveInput,
+    report: Callable[[Moment], None],
+    transcriber: LiveTranscriber | None = None,
+) -> Listener:
+    """As `hear_utterance`, in chunks (n,) float32 at 16 kHz that come from elsewhere."""
     settings = EndpointSettings(silence_s=source.silence_s, limit_s=source.limit_s)
     listener = Listener(make_detector(source.vad_model), settings)
-    with closing(open_microphone(source.device)) as chunks:
-        for chunk in chunks:
-            moment = listener.hear(chunk)
-            report(moment)
-            if moment.given_up:
-                raise _nobody_spoke(source, listener)
-            if moment.state == "ended" or source.stop():
-                break
-            if transcriber is not None and moment.state == "hearing":
-                pause_s = moment.pause_s if moment.is_pause else None
-                if transcriber.wants(listener.bounds, pause_s):
-                    transcriber.offer(listener.clip(), listener.bounds)
+    for chunk in chunks:
+        moment = listener.hear(chunk)
+        report(moment)
+        if moment.given_up:
+            raise _nobody_spoke(source, listener)
+        if moment.state == "ended" or source.stop():
+            break
+        if transcriber is not None and moment.state == "hearing":
+            pause_s = moment.pause_s if moment.is_pause else None
+            if transcriber.wants(listener.bounds, pause_s):
+                transcriber.offer(listener.clip(), listener.bounds)
     return listener
 
 

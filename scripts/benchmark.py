@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import bench_listening
 import bench_models
 import click
 import numpy as np
@@ -90,6 +91,8 @@ def choose(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Callable
         "start-up": start_up,
         "run": lambda: cold_run(folder),
         "picture": reference_picture,
+        "words": lambda: bench_listening.words("silence"),
+        "words-enter": lambda: bench_listening.words("Enter"),
         "wav": lambda: decoding(folder, "pcm_s16le", ".wav"),
         "mp3": lambda: decoding(folder, "libmp3lame", ".mp3"),
         "m4a": lambda: decoding(folder, "aac", ".m4a"),
