@@ -6,6 +6,7 @@ A device is opened at its own rate, because not every host converts, and soxr ma
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -25,6 +26,14 @@ SILENT_START_S = 0.9  # of nothing but zeros: the person is told
 SILENT_END_S = 2.5  # and so long it is waited: a headset may need a moment to wake up
 FIRST_BLOCK_S = 5.0  # no block for so long: the device does not work
 STALLED_S = 2.0  # none for so long after others: it was unplugged
+TERMINALS = {  # what they call themselves in TERM_PROGRAM; the permission is theirs
+    "Apple_Terminal": "Terminal",
+    "iTerm.app": "iTerm",
+    "WezTerm": "WezTerm",
+    "ghostty": "Ghostty",
+    "vscode": "Visual Studio Code",
+}
+PERMISSIONS_PAGE = "x-apple.systempreferences:com.apple.preference.security?Privacy_Microphone"
 INTERNAL_ERROR = -9986  # what PortAudio says of a device that was unplugged and came back
 
 Floats = NDArray[np.float32]
@@ -277,9 +286,10 @@ def _no_signal_words(device: Device) -> tuple[str, str]:
     """What is wrong, and what to do."""
     problem = f"the microphone {device.name!r} gives nothing but digital silence"
     if sys.platform == "darwin":
+        app = TERMINALS.get(os.environ.get("TERM_PROGRAM", ""), "the app you started this from")
         return problem, (
-            "allow the program you started this from (Terminal, iTerm, ...) under System Settings > "
-            "Privacy & Security > Microphone, then start it anew"
+            f"allow {app} under System Settings > Privacy & Security > Microphone, then start it anew; "
+            f"to get there, run: open '{PERMISSIONS_PAGE}'"
         )
     return problem, "check that it is not muted and may be used, or choose another one: audio2img devices"
 

@@ -180,6 +180,21 @@ except Audio2ImgError:
 
 
 @needs_alsa
+@pytest.mark.parametrize(
+    ("program", "app"),
+    [("iTerm.app", "allow iTerm under"), ("tmux", "allow the app you started this from under")],
+)
+def test_on_a_mac_the_app_that_needs_the_permission_is_named(microphones, program, app):
+    """The words only: the machine says of itself that it is a Mac once the sound library is loaded."""
+    before = "import sounddevice\nsys.platform = 'darwin'"
+    asked = {**microphones, "TERM_PROGRAM": program}
+    _, message, remedy = refusal(asked, "record_audio(1.0, 'muted')", before)
+    assert "digital silence" in message
+    assert app in remedy
+    assert "Privacy_Microphone" in remedy
+
+
+@needs_alsa
 def test_digital_silence_is_noticed_within_a_second(microphones):
     """By the time of the sound: this device sets no pace."""
     code = """

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from audio2img.audio.decode import decode_audio
+from audio2img.store.receipts import InstalledFile, LicenceRecord, Receipt, write_receipt
 from tests.live_microphone import LiveMicrophone, live_microphone
 
 pytestmark = [
@@ -196,6 +197,24 @@ def test_what_was_not_understood_is_kept_when_asked(microphone: LiveMicrophone, 
     assert (exit_code, output) == (3, "")
     assert "the recording is in" in terminal.shown
     assert read_wav(tmp_path / "out" / "recording.wav").size > 8000
+
+
+def test_with_silero_installed_a_noise_is_no_speech(
+    microphone: LiveMicrophone, shared_data: Path, tmp_path: Path
+) -> None:
+    """The burst of the test above, which is loud enough for the gate."""
+    model = shared_data / "silero-v6.2.0-ggml.bin"
+    file = InstalledFile(model.name, model.stat().st_size, "")
+    licence = LicenceRecord("MIT", "")
+    write_receipt(
+        Receipt("silero-vad", "silero-vad", "vad", "ggml", str(model), str(shared_data), "", licence, (file,))
+    )
+    terminal = Terminal(microphone, tmp_path, "run", "-o", "out", "--limit", "3")
+    terminal.wait_for("waiting")
+    rng = np.random.default_rng(2)
+    microphone.say((rng.standard_normal(16000) * 0.2).clip(-1, 1).astype(np.float32))
+    assert terminal.end() == (3, "")
+    assert "nobody spoke within 3 s" in terminal.shown
 
 
 def test_the_microphone_of_the_settings(
