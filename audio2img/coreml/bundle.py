@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from audio2img.coreml.contract import Contract, Part, check_contract
-from audio2img.coreml.layout import REMEDY, TOKENIZER_FILES, Attention, attention_of, find_layout
+from audio2img.coreml.layout import TOKENIZER_FILES, Attention, attention_of, find_layout
 from audio2img.coreml.mlmodelc import read_compiled_description
 from audio2img.coreml.mlpackage import Description, read_description
 from audio2img.coreml.settings import SIDECAR_NAME, Settings, read_settings
 from audio2img.diffusion import ModelDefaults
-from audio2img.errors import ModelError
+from audio2img.diffusion.hashing import hash_files
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,3 @@ def load_bundle(folder: Path, name: str | None = None, preferred: Attention | No
 
 def _describe(path: Path) -> Description:
     return read_description(path) if path.suffix == ".mlpackage" else read_compiled_description(path)
-
-
-def hash_files(path: Path) -> str:
-    """SHA-256 (hex) of a file, or over names, sizes and contents of a folder's files.
-
-    Hidden files, which systems leave behind, do not count. Raises ModelError if one cannot be read.
-    """
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    digest = hashlib.sha256()
-    try:
-        for file in sorted(files, key=lambda one: one.relative_to(path).as_posix()):
-            if file.name.startswith("."):
-                continue
-            digest.update(file.relative_to(path).as_posix().encode("utf-8") + b"\0")
-            digest.update(file.stat().st_size.to_bytes(8, "little"))
-            with file.open("rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    digest.update(chunk)
-    except OSError as error:
-        raise ModelError(f"the model file {path} cannot be read: {error}", REMEDY) from error
-    return digest.hexdigest()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from audio2img.config import cache_dir
 from audio2img.coreml import apple
-from audio2img.coreml.bundle import hash_files
+from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import MachineError, ModelError
 
 SUFFIX = ".mlmodelc"

@@ -23,47 +23,19 @@ from numpy.typing import NDArray
 
 from audio2img.coreml.contract import Contract
 from audio2img.coreml.layout import REMEDY
+from audio2img.diffusion.preview import LATENT_RGB, SCALING_FACTORS, LatentPreview
 from audio2img.diffusion.schedulers import SCHEDULER_NAMES, SchedulerConfig
 from audio2img.errors import ModelError
 
 SIDECAR_NAME = "audio2img.json"
 SIDECAR_FORMAT = 1
 
-SCALING_FACTORS = {"sd": 0.18215, "sdxl": 0.13025}  # of the published autoencoders
 SD2_TEXT_WIDTH = 1024  # the width of OpenCLIP ViT-H; CLIP ViT-L has 768
 SD2_V_LATENT_SIZE = 96  # Stable Diffusion 2.x at 768x768 predicts v; at 512x512 noise
 OPENCLIP_PAD_TOKEN = "!"
 DEFAULT_STEPS = 20
 DEFAULT_GUIDANCE_SCALE = 7.5
 DEFAULT_SCHEDULER = "dpmpp-2m"
-
-# Least-squares maps from latents to RGB in [-1, 1], known from the ComfyUI project (latent_formats.py)
-LATENT_RGB = {
-    "sd": (
-        (0.3512, 0.2297, 0.3227), (0.3250, 0.4974, 0.2350),
-        (-0.2829, 0.1762, 0.2721), (-0.2120, -0.2616, -0.7177),
-    ),
-    "sdxl": (
-        (0.3651, 0.4232, 0.4341), (-0.2533, -0.0042, 0.1068),
-        (0.1076, 0.1111, -0.0362), (-0.3165, -0.2492, -0.2188),
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class LatentPreview:
-    """A linear map from latents, as the UNet sees them, to RGB in [0, 1].
-
-    matrix: (channels, 3) float32; bias: (3,) float32.
-    """
-
-    matrix: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def draw(self, latents: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 of latents (channels, height, width)."""
-        unit = np.tensordot(latents, self.matrix, (0, 0)) + self.bias
-        return np.asarray(np.clip(unit * 255, 0, 255), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,11 @@ from audio2img.coreml.bundle import Bundle
 from audio2img.coreml.numbers import as_finite
 from audio2img.coreml.runtime import Model
 from audio2img.diffusion import Pixels
+from audio2img.diffusion.pictures import CLIP_MEAN, CLIP_STD, cover
 
 Floats = NDArray[np.float32]
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)  # as diffusers' DiagonalGaussianDistribution
-
-# Of CLIP's image encoder (github.com/openai/CLIP), which the safety checker is built on
-CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
-CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
 
 
 def decode_latents(bundle: Bundle, decoder: Model, latents: Floats) -> Pixels:
@@ -35,7 +32,7 @@ def encode_pixels(bundle: Bundle, encoder: Model, pixels: Pixels, noise: Floats)
     The picture is scaled until it covers the model's size, and cropped at its middle.
     """
     spec = bundle.parts["vae_encoder"].inputs["x"]
-    x = _cover(pixels, bundle.contract.size).astype(np.float32) / 127.5 - 1
+    x = cover(pixels, bundle.contract.size).astype(np.float32) / 127.5 - 1
     picture = x.transpose(2, 0, 1)[None].astype(spec.dtype)
     moments = as_finite(encoder.predict({"x": picture})["latent"], "VAE encoder", bundle)
     mean, log_variance = np.split(moments, 2, axis=1)
@@ -49,7 +46,7 @@ def is_refused(bundle: Bundle, checker: Model, pixels: Pixels) -> bool:
     inputs = bundle.parts["safety_checker"].inputs
     clip, images = inputs["clip_input"], inputs["images"]
     side = clip.shape[2]
-    seen = (_cover(pixels, (side, side)).astype(np.float32) / 255 - CLIP_MEAN) / CLIP_STD
+    seen = (cover(pixels, (side, side)).astype(np.float32) / 255 - CLIP_MEAN) / CLIP_STD
     answer = checker.predict(
         {
             "clip_input": seen.transpose(2, 0, 1)[None].astype(clip.dtype),
@@ -59,13 +56,3 @@ def is_refused(bundle: Bundle, checker: Model, pixels: Pixels) -> bool:
         }
     )
     return bool(np.any(answer["has_nsfw_concepts"] > 0.5))
-
-
-def _cover(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """The middle of a picture, scaled (bicubic, as CLIP's own) to (width, height)."""
-    from PIL import Image, ImageOps
-
-    if pixels.shape[:2] == size[::-1]:
-        return pixels
-    image = ImageOps.fit(Image.fromarray(pixels), size, Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.uint8)

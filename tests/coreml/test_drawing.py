@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from audio2img.coreml import parts as parts_module
-from audio2img.coreml import vae
 from audio2img.coreml.pipeline import CoreMLBackend
 from audio2img.diffusion import DrawingStep
+from audio2img.diffusion.pictures import CLIP_MEAN, CLIP_STD
 from audio2img.errors import CancelledError, ModelError, NothingToDrawError, UsageError
 from audio2img.types import ImageRequest, InitImage
 
@@ -295,7 +295,7 @@ def test_of_several_pictures_only_the_refused_ones_are_missing(
     def mean_of_clip(pixels: np.ndarray) -> float:
         """What the checker takes the mean of, as it is given to it."""
         small = np.asarray(Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC))
-        return float(((small / 255 - vae.CLIP_MEAN) / vae.CLIP_STD).mean())
+        return float(((small / 255 - CLIP_MEAN) / CLIP_STD).mean())
 
     means = [mean_of_clip(result.pixels) for result in backend.generate_all(request)]
     low, high = sorted(means)[1:3]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.bundle import hash_files, load_bundle
+from audio2img.coreml.bundle import load_bundle
 from audio2img.coreml.mlpackage import Package, read_description
 from audio2img.coreml.ops import Array, Node
 from audio2img.coreml.reference import ReferenceModel
@@ -22,6 +22,7 @@ from audio2img.diagnosis.ops import (
     write_tapped,
 )
 from audio2img.diagnosis.parts import make_inputs
+from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import ModelError
 
 PARTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
