@@ -30,7 +30,7 @@ $(PARITY)/.ready: pyproject.toml
 	@echo "Preparing $(PARITY) (once, several minutes: it brings torch) ..." >&2
 	@$(PYTHON) -m venv $(PARITY)
 	@$(PBIN)/python $(PIP) torch==2.13.0
-	@$(PBIN)/python $(PIP) --editable '.[dev,train]'
+	@$(PBIN)/python $(PIP) --editable '.[dev,train,diffusers]'
 	@touch $@
 
 demo: $(VENV)/.ready ## A spoken sentence becomes a picture, offline, with the embedded models

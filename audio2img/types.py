@@ -74,6 +74,15 @@ class InitImage:
     sha256: str
 
 
+@dataclass(frozen=True)
+class LoraUse:
+    """A LoRA that was added to the model: its file's name and SHA-256 (hex), and how strongly it worked."""
+
+    name: str
+    sha256: str
+    weight: float = 1.0
+
+
 LongPrompt = Literal["cut", "chunk"]
 
 
@@ -84,6 +93,7 @@ class ImageRequest:
     count, index: the picture is number `index` (from 0) of `count` whose noise is one stream.
     init_image, strength: start from a picture instead of noise, and how far to leave it (0 to 1).
     long_prompt: what becomes of words beyond the text encoder's window, see `Conditioner`.
+    loras: what was added to the model, in this order.
     """
 
     prompt: str
@@ -99,6 +109,7 @@ class ImageRequest:
     init_image: InitImage | None = None
     strength: float | None = None
     long_prompt: LongPrompt = "cut"
+    loras: tuple[LoraUse, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+FIT_SEED = 7
+N_DIGITS = 5  # of a fitted map; more would differ with the number of threads
+
+Floats = NDArray[np.float32]
 
 SCALING_FACTORS = {"sd": 0.18215, "sdxl": 0.13025}  # of the published autoencoders
 
@@ -36,3 +42,38 @@ class LatentPreview:
         """(height, width, 3) uint8 of latents (channels, height, width)."""
         unit = np.tensordot(latents, self.matrix, (0, 0)) + self.bias
         return np.asarray(np.clip(unit * 255, 0, 255), dtype=np.uint8)
+
+
+def fit_linear(latents: Floats, colours: Floats) -> dict[str, Any]:
+    """Least squares from (n, channels) to (n, 3) with a constant.
+
+    {"matrix": (channels, 3) nested list, "bias": [3], "psnr_db": of the map}.
+    """
+    n, channels = latents.shape
+    design = np.concatenate([latents.astype(np.float64), np.ones((n, 1))], axis=1)
+    solution, *_ = np.linalg.lstsq(design, colours.astype(np.float64), rcond=None)
+    solution = solution.round(N_DIGITS)
+    error = float(np.mean((np.clip(design @ solution, 0, 1) - colours) ** 2))
+    return {
+        "matrix": solution[:channels].tolist(),
+        "bias": solution[channels].tolist(),
+        "psnr_db": round(-10 * float(np.log10(max(error, 1e-12))), 1),
+    }
+
+
+def make_pictures(count: int, height: int, width: int) -> list[Floats]:
+    """Pictures (height, width, 3) float32 in [0, 1]: squares and discs of random colours on a flat ground."""
+    rng = np.random.default_rng(FIT_SEED)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
+    pictures = []
+    for _ in range(count):
+        picture = np.empty((height, width, 3), dtype=np.float32)
+        picture[:] = rng.random(3)
+        for _ in range(int(rng.integers(1, 5))):
+            centre, radius = rng.random(2), rng.uniform(0.05, 0.4)
+            distance = np.maximum(abs(y - centre[0]), abs(x - centre[1]))  # a square
+            if rng.random() < 0.5:
+                distance = np.hypot(y - centre[0], x - centre[1])  # a disc
+            picture[distance < radius] = rng.random(3)
+        pictures.append(picture)
+    return pictures

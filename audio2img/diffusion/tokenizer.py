@@ -83,15 +83,19 @@ class ClipTokenizer:
     def from_folder(
         cls, path: str | Path, pad_token: str | None = None, context_length: int = CONTEXT_LENGTH
     ) -> ClipTokenizer:
-        """The tokenizer in a folder with `vocab.json` and `merges.txt` (diffusers' and Apple's layouts).
+        """The tokenizer in a folder with `vocab.json` and `merges.txt` (diffusers' and Apple's layouts),
+        or with the `tokenizer.json` that transformers 5 writes instead.
 
         pad_token: None takes it from `special_tokens_map.json` or `tokenizer_config.json` beside
         them, as transformers does, and END_MARK where neither says.
         Raises ModelError when a file is missing or damaged.
         """
         folder = Path(path)
-        vocabulary = _read_json_object(folder / "vocab.json")
-        merges = _read_merges(folder / "merges.txt")
+        if (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
+            vocabulary, merges = _read_both(folder / "tokenizer.json")
+        else:
+            vocabulary = _read_json_object(folder / "vocab.json")
+            merges = _read_merges(folder / "merges.txt")
         return cls(vocabulary, merges, pad_token or _find_pad_token(folder), context_length)
 
     def encode(self, text: str) -> Tokens:
@@ -209,6 +213,19 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
             raise ModelError(f"{path}, line {number}, is not a pair of tokens: {line[:40]!r}", _REMEDY)
         merges.append((parts[0], parts[1]))
     return merges
+
+
+def _read_both(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """tokenizer.json: the vocabulary and the merges, which are pairs or texts with a space between."""
+    try:
+        model = json.loads(_read_text(path))["model"]
+        merges = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
+        vocabulary = {str(token): int(number) for token, number in model["vocab"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is not a tokenizer that can be read: {error}", _REMEDY) from error
+    if not all(len(pair) == 2 for pair in merges):
+        raise ModelError(f"{path} has merges that are not pairs", _REMEDY)
+    return vocabulary, [(str(one), str(other)) for one, other in merges]
 
 
 def _find_pad_token(folder: Path) -> str:
