@@ -41,6 +41,8 @@ class Settings:
     guidance: float | None = None
     compute_units: str | None = None
     low_memory: bool | None = None
+    precision: str | None = None
+    compile: bool | None = None
 
 
 def config_dir() -> Path:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from audio2img.backends import DrawingWishes, describe_backend, load_backend
 from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
-from audio2img.errors import CancelledError, InputError, MachineError, ModelError, UsageError
+from audio2img.diffusion.loras import check_same, parse_lora
+from audio2img.errors import CancelledError, InputError, ModelError, UsageError
 from audio2img.events import Event, Listening, Stage
 from audio2img.options import Options
-from audio2img.store.catalog import ResolvedModel, resolve_model
+from audio2img.store.catalog import ResolvedModel, default_name, resolve_model
 from audio2img.types import (
     AudioClip,
     ImageRequest,
@@ -39,12 +41,9 @@ if TYPE_CHECKING:
     from audio2img.output.record import PictureRecord
     from audio2img.recognition.whisper import WhisperRecognizer
 
-BackendChoice = Literal["auto", "coreml"]
 Result = TypeVar("Result")
 AudioSource = AudioClip | str | Path | BinaryIO
 Draw = Callable[..., tuple[ImageResult, ...]]
-
-BACKENDS: tuple[BackendChoice, ...] = ("auto", "coreml")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +80,11 @@ class Pipeline:
     """Speech to picture, with the models kept between calls.
 
     model, speech_model: a name from `audio2img models list` or a path; None takes the default.
-    compute_units: what Core ML may draw on, of `coreml.units.COMPUTE_UNITS`; None chooses by the machine.
-    low_memory: hold one part of the image model at a time; None does so on a Mac of 8 GB.
+    backend: coreml, diffusers, or auto: by the model and the machine.
+    compute_units: what Core ML may draw on, of `coreml.units.COMPUTE_UNITS`, or diffusers: cuda, mps or
+    cpu; None chooses by the machine.
+    low_memory: hold one part of the image model at a time; None does so where memory is small.
+    precision, compile, loras: for diffusers, see `backends.DrawingWishes`; a LoRA is PATH or PATH:WEIGHT.
     vad_model: name or path of a Silero VAD ggml model, to leave out what is not speech. The one
         that is installed, if any, also tells when a person at the microphone has stopped.
     on_event: called from whichever thread has news; keep it short.
@@ -99,16 +101,17 @@ class Pipeline:
         backend: str = "auto",
         compute_units: str | None = None,
         low_memory: bool | None = None,
+        precision: str | None = None,
+        compile: bool = False,
+        loras: Sequence[str | Path] = (),
         vad_model: str | Path | None = None,
         threads: int | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        if backend not in BACKENDS:
-            raise UsageError(f"there is no backend called {backend!r}", f"choose from: {', '.join(BACKENDS)}")
         self._model = model
         self._speech_model = speech_model
-        self._compute_units = compute_units
-        self._low_memory = low_memory
+        files = tuple(parse_lora(str(lora)) for lora in loras)
+        self._wishes = DrawingWishes(backend, compute_units, low_memory, precision, compile, files)
         self._vad_model = _existing_vad_model(vad_model)
         self._threads = threads
         self._on_event = on_event
@@ -142,7 +145,10 @@ class Pipeline:
         """The model that draws. Raises ModelError when it cannot be found."""
         from audio2img.coreml.units import preferred_attention
 
-        return resolve_model(self._model, "image", preferred_attention())
+        asked = self._model
+        if asked is None and self._wishes.backend != "auto":
+            asked = default_name("image", self._wishes.backend)
+        return resolve_model(asked, "image", preferred_attention())
 
     @cached_property
     def speech_model(self) -> ResolvedModel:
@@ -315,6 +321,7 @@ class Pipeline:
         with self._cancellable():
             pixels = _matching_pixels(request, init_image)
             backend = self._loaded_backend()
+            check_same(request.loras, backend.loras)
             images = self._draw(lambda *given: (backend.generate(*given),), request, pixels)
             prompt = Prompt(request.prompt, request.negative_prompt)
             return Drawing(images, prompt, timings_s=self._take_timings())
@@ -386,6 +393,7 @@ class Pipeline:
             init_image=init_image,
             strength=strength,
             long_prompt=options.long_prompt,
+            loras=self._loaded_backend().loras,
         )
 
     def _draw(self, draw: Draw, request: ImageRequest, pixels: Pixels | None) -> tuple[ImageResult, ...]:
@@ -397,16 +405,11 @@ class Pipeline:
             return draw(request, report, self._cancelled.is_set, pixels)
 
     def _load_backend(self, model: ResolvedModel) -> ImageBackend:
-        from audio2img.coreml.pipeline import CoreMLBackend
-
-        if model.format not in ("", "coreml"):
-            raise MachineError(
-                f"{model.name} is a {model.format} model, which this version cannot draw with",
-                "take a Core ML model (audio2img models list), or convert it: audio2img models convert",
-            )
         started = time.perf_counter()
-        backend = CoreMLBackend.load(model.path, model.name, self._compute_units, self._low_memory)
-        self._tell(Event("load", 1.0, f"{model.name} ready in {time.perf_counter() - started:.1f} s"))
+        backend = load_backend(model, self._wishes)
+        how = describe_backend(backend)
+        took = f"{model.name} ready in {time.perf_counter() - started:.1f} s"
+        self._tell(Event("load", 1.0, f"{took}: {how}" if how else took))
         return backend
 
     def _loaded_backend(self) -> ImageBackend:

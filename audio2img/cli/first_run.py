@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from audio2img.backends import check_diffusers
 from audio2img.cli.options import with_settings
 from audio2img.errors import ModelError
-from audio2img.store.catalog import EMBEDDED, find_missing
+from audio2img.store.catalog import EMBEDDED, default_name, find_missing
 from audio2img.store.rows import Kind, Wanted
 
 
@@ -19,10 +20,16 @@ def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
     """
     from audio2img.coreml.units import preferred_attention
 
-    settings = with_settings(model=given.get("model"), speech_model=given.get("speech_model"))
-    names = {"image": settings.model, "speech": settings.speech_model}
+    settings = with_settings(
+        model=given.get("model"), speech_model=given.get("speech_model"), backend=given.get("backend")
+    )
+    image = settings.model or default_name("image", settings.backend or "auto")
+    names = {"image": image, "speech": settings.speech_model}
     found = [find_missing(names[kind], kind, preferred_attention()) for kind in kinds]
     missing = [model for model in found if model is not None and model.row.kind in kinds]
+    for model in missing:
+        if model.row.format == "diffusers":
+            check_diffusers(model.name)  # before gigabytes are on their way
     if missing:
         _get(missing, given.get("quiet", False))
 

@@ -77,11 +77,11 @@ speech_options = _together(
 
 picture_options = _together(
     click.option("--model", metavar="NAME|PATH", help="Image model."),
-    click.option("--backend", metavar="NAME", help="auto or coreml."),
+    click.option("--backend", metavar="NAME", help="auto, coreml or diffusers."),
     click.option("--steps", type=int, help="Denoising steps."),
     click.option("--guidance", type=float, help="How closely to follow the words."),
     click.option("--seed", type=int, help="The same seed draws the same picture."),
-    click.option("--scheduler", metavar="NAME", help="dpmpp-2m, euler, euler-a, ddim or pndm."),
+    click.option("--scheduler", metavar="NAME", help="dpmpp-2m, euler, euler-a, ddim, pndm or lcm."),
     click.option("--size", metavar="WxH", callback=parse_size, help="Size of the picture in pixels."),
     click.option("--negative", metavar="TEXT", help="What the picture should not show."),
     click.option("--style", metavar="NAME", help="A named style, such as watercolor."),
@@ -95,11 +95,25 @@ picture_options = _together(
         default="cut",
         help="What to do with words beyond the model's window: cut them off, or draw from all.",
     ),
-    click.option("--compute-units", metavar="NAME", help="ALL, CPU_AND_GPU, CPU_AND_NE or CPU_ONLY (macOS)."),
+    click.option(
+        "--compute-units",
+        metavar="NAME",
+        help="Core ML: ALL, CPU_AND_GPU, CPU_AND_NE or CPU_ONLY. diffusers: cuda, mps or cpu.",
+    ),
     click.option(
         "--low-memory/--no-low-memory",
         default=None,
-        help="Hold one part of the model at a time; on its own on a Mac of 8 GB.",
+        help="Hold one part of the model at a time; on its own where memory is small.",
+    ),
+    click.option("--precision", metavar="NAME", help="diffusers: half or full; by the machine unless given."),
+    click.option(
+        "--compile/--no-compile",
+        "compile_unet",
+        default=None,
+        help="diffusers: let torch compile the model, once; faster from the second picture on.",
+    ),
+    click.option(
+        "--lora", multiple=True, metavar="PATH[:WEIGHT]", help="diffusers: add a LoRA file; may be repeated."
     ),
     click.option("--previews/--no-previews", default=True, help="Show it as it grows, in iTerm2 and kitty."),
     click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes."),

@@ -119,7 +119,9 @@ def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple
     if (init_image or given["strength"]) and request.init_image is None:
         option = "--init-image" if init_image else "--strength"
         raise UsageError(f"{picture} was not drawn from another picture", f"leave {option} out")
-    with open_pipeline({**given, "model": given["model"] or record.model}, display) as pipeline:
+    backend = given["backend"] or ("diffusers" if record.backend == "diffusers" else None)
+    chosen = {**given, "model": given["model"] or record.model, "backend": backend}
+    with open_pipeline(chosen, display) as pipeline:
 
         def job() -> tuple[Drawing, list[Path]]:
             _warn_if_other_model(pipeline, record.model_hash, display)

@@ -43,6 +43,7 @@ def command(picture: Path, as_json: bool, **given: Any) -> None:
         if request.init_image and request.strength
         else "",
         "steps": f"{request.steps}, {request.scheduler}, guidance {request.guidance_scale:g}",
+        "LoRAs": ", ".join(f"{lora.name}, weight {lora.weight:g}" for lora in request.loras),
         "size": f"{request.width}x{request.height}",
         "made": record.created,
     }

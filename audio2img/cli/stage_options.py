@@ -27,6 +27,8 @@ def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
         backend=given.get("backend"),
         compute_units=given.get("compute_units"),
         low_memory=given.get("low_memory"),
+        precision=given.get("precision"),
+        compile=given.get("compile_unet"),
     )
     return Pipeline(
         settings.model,
@@ -34,6 +36,9 @@ def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
         backend=settings.backend or "auto",
         compute_units=settings.compute_units,
         low_memory=settings.low_memory,
+        precision=settings.precision,
+        compile=bool(settings.compile),
+        loras=given.get("lora", ()),
         vad_model=settings.vad_model,
         threads=given.get("threads"),
         on_event=display,

@@ -31,7 +31,7 @@ from audio2img.diffusion import (
 from audio2img.diffusion.noise import NoiseStream, check_seed
 from audio2img.diffusion.schedulers import make_scheduler, predict_denoised, skipped_steps
 from audio2img.errors import CancelledError, NothingToDrawError, UsageError
-from audio2img.types import ImageRequest, ImageResult
+from audio2img.types import ImageRequest, ImageResult, LoraUse
 
 Floats = NDArray[np.float32]
 
@@ -88,6 +88,10 @@ class CoreMLBackend:
     @property
     def defaults(self) -> ModelDefaults:
         return self.bundle.defaults
+
+    @property
+    def loras(self) -> tuple[LoraUse, ...]:
+        return ()
 
     def fit_prompt(self, text: str) -> tuple[str, str]:
         """(kept, dropped): the words that fit into the text encoder's window, and those that do not."""

@@ -43,7 +43,7 @@ class DiffusersBackend:
     def __init__(self, model: ModelFolder, parts: Parts, loras: Sequence[LoraUse] = ()) -> None:
         """Use `load`, which makes these from a folder or a file."""
         self.folder = model
-        self.loras = tuple(loras)
+        self._loras = tuple(loras)
         self._parts = parts
         self._conditioner = Conditioner(model)
         self._defaults = find_defaults(model)
@@ -91,6 +91,10 @@ class DiffusersBackend:
     @property
     def defaults(self) -> ModelDefaults:
         return self._defaults
+
+    @property
+    def loras(self) -> tuple[LoraUse, ...]:
+        return self._loras
 
     @property
     def plan(self) -> Plan:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.types import ImageRequest, ImageResult
+from audio2img.types import ImageRequest, ImageResult, LoraUse
 
 __all__ = [
     "DEFAULT_STRENGTH",
@@ -83,6 +83,11 @@ class ImageBackend(Protocol):
 
     @property
     def defaults(self) -> ModelDefaults: ...
+
+    @property
+    def loras(self) -> tuple[LoraUse, ...]:
+        """What was added to the model when it was loaded; a request must name the same."""
+        ...
 
     def fit_prompt(self, text: str) -> tuple[str, str]:
         """(kept, dropped): the words that fit into the text encoder's window, and those that do not."""

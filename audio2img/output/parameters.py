@@ -24,6 +24,7 @@ SAMPLERS = {
     "euler-a": "Euler a",
     "ddim": "DDIM",
     "pndm": "PLMS",
+    "lcm": "LCM",
 }
 """Our names of the schedulers and those of the web UI."""
 
@@ -55,6 +56,7 @@ def format_parameters(record: PictureRecord) -> str:
         "Batch pos": str(request.index) if request.count > 1 else "",
         "Model hash": record.model_hash[:HASH_DIGITS],
         "Model": record.model,
+        "Lora hashes": ", ".join(f"{lora.name}: {lora.sha256[:HASH_DIGITS]}" for lora in request.loras),
         "Version": f"audio2img {record.audio2img_version}",
     }
     lines.append(", ".join(f"{key}: {_quote(value)}" for key, value in settings.items() if value))

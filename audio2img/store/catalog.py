@@ -26,7 +26,8 @@ EMBEDDED: dict[str, str] = {"image": "--model mini", "speech": "--speech-model m
 class ResolvedModel:
     """A model on this machine: its name for people and the file or folder that holds it.
 
-    format: of `rows.Format`; "" where only a path is known.
+    format: of `rows.Format`; "" where only a path is known. diffusers_path: the same model in diffusers'
+    form, of the embedded ones.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ResolvedModel:
     vocabulary: str = ""
     min_probability: float | None = None
     format: str = ""
+    diffusers_path: Path | None = None
 
 
 def own_catalog() -> Path:
@@ -117,9 +119,10 @@ def split_name(name: str) -> tuple[ModelRow, Variant | None]:
     raise ModelError(f"{row.name} has no variant {variant_name!r}", remedy)
 
 
-def default_name(kind: Kind) -> str:
-    """The model of a kind that is taken when none is named, on this machine."""
-    return this_machine().defaults[kind]
+def default_name(kind: Kind, backend: str = "auto") -> str:
+    """The model of a kind that is taken when none is named, on this machine; of images, for a backend."""
+    machine = this_machine()
+    return machine.default_image(backend) if kind == "image" else machine.defaults[kind]
 
 
 def find_missing(name_or_path: str | None, kind: Kind, preferred: str | None = None) -> Wanted | None:
@@ -155,7 +158,9 @@ def resolve_model(name_or_path: str | None, kind: Kind, preferred: str | None = 
     if path_and_name is None:
         raise _not_installed(asked, kind, is_default=name_or_path is None, preferred=preferred)
     path, name = path_and_name
-    return ResolvedModel(name, kind, path, row.vocabulary, row.min_probability, row.format)
+    return ResolvedModel(
+        name, kind, path, row.vocabulary, row.min_probability, row.format, row.diffusers_path
+    )
 
 
 def _find_installed(name: str, preferred: str | None) -> tuple[Path, str] | None:

@@ -9,9 +9,8 @@ from importlib.util import find_spec
 
 from audio2img.store.rows import Format, Kind, Platform
 
-DRAWABLE: tuple[Format, ...] = ("coreml",)
-"""Formats that have a backend in this version. With "diffusers" among them, systems other than macOS
-get a default that draws anything, where the extra is installed."""
+DRAWABLE: tuple[Format, ...] = ("coreml", "diffusers")
+"""Formats of image models that have a backend."""
 
 DIFFUSERS_PACKAGES = ("torch", "diffusers", "transformers")
 PLATFORMS: dict[str, Platform] = {"darwin": "macos", "win32": "windows"}
@@ -26,15 +25,16 @@ class Machine:
 
     @property
     def defaults(self) -> dict[Kind, str]:
-        """The model of each kind to take when none is named. Whisper base runs everywhere; pictures of
-        anything need Core ML, or the diffusers extra; elsewhere the embedded model draws."""
-        if self.platform == "macos":
-            image = "sd21-base-palettized"
-        elif self.has_diffusers and "diffusers" in DRAWABLE:
-            image = "sd21-base-diffusers"
-        else:
-            image = "mini"
+        """The model of each kind to take when none is named. Whisper base runs everywhere."""
+        image = self.default_image()
         return {"image": image, "speech": "whisper-base", "vad": "silero-vad", "sound": "yamnet"}
+
+    def default_image(self, backend: str = "auto") -> str:
+        """The model that draws when none is named. Pictures of anything need Core ML, or the diffusers
+        extra; elsewhere the embedded model draws."""
+        if backend == "diffusers" or (backend == "auto" and self.platform != "macos" and self.has_diffusers):
+            return "sd21-base-diffusers"
+        return "sd21-base-palettized" if self.platform == "macos" else "mini"
 
 
 @cache

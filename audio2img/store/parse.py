@@ -16,6 +16,7 @@ TEXTS = ("name", "kind", "format", "title", "purpose", "licence", "licence_url")
 OPTIONAL = {
     "aliases": list, "platforms": list, "memory_bytes": int, "mirrors": list, "variant": list,
     "files": list, "patterns": list, "folder": str, "about_bytes": int, "embedded": str,
+    "embedded_diffusers": str,
     "unverified": bool, "vocabulary": str, "min_probability": float,
 }  # fmt: skip
 VARIANT_FIELDS = {"name": str, "files": list, "patterns": list, "folder": str, "about_bytes": int}
@@ -66,6 +67,7 @@ class _RowParser:
             mirrors=tuple(self._mirror(mirror) for mirror in self.table.get("mirrors", [])),
             variants=self._variants(format_),
             embedded=self.table.get("embedded", ""),
+            embedded_diffusers=self.table.get("embedded_diffusers", ""),
             unverified=self.table.get("unverified", False),
             vocabulary=self.table.get("vocabulary", ""),
             min_probability=self.table.get("min_probability"),

@@ -73,7 +73,8 @@ class Variant:
 class ModelRow:
     """One row of a catalogue.
 
-    origin: the file it was read from. embedded: path inside the folder of embedded models, "" for others.
+    origin: the file it was read from. embedded: path inside the folder of embedded models, "" for others;
+    embedded_diffusers: that of the same model in diffusers' form, "" where there is none.
     memory_bytes: what running it takes, roughly. unverified: revisions, sizes or hashes are missing or
     come from one source alone; `audio2img models verify --remote` asks the mirrors.
     vocabulary: "mini_world" for the models that know nothing else.
@@ -94,6 +95,7 @@ class ModelRow:
     mirrors: tuple[Mirror, ...] = ()
     variants: tuple[Variant, ...] = ()
     embedded: str = ""
+    embedded_diffusers: str = ""
     unverified: bool = False
     vocabulary: str = ""
     min_probability: float | None = None
@@ -102,6 +104,11 @@ class ModelRow:
     def embedded_path(self) -> Path | None:
         """Where an embedded model is; None for one that is downloaded."""
         return embedded_models_dir() / self.embedded if self.embedded else None
+
+    @property
+    def diffusers_path(self) -> Path | None:
+        """Where an embedded model is in diffusers' form; None where it has none."""
+        return embedded_models_dir() / self.embedded_diffusers if self.embedded_diffusers else None
 
 
 @dataclass(frozen=True)
