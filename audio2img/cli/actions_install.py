@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,9 +21,11 @@ from audio2img.macos.install import (
     install,
     look,
     offer_shortcut,
-    refuse_foreign,
+    planned_change,
     register_services,
 )
+
+Changes = Mapping[Action, Change]
 
 ALLOW = "once, in the Shortcuts app: Settings, Advanced, Allow Running Scripts"
 
@@ -58,88 +59,84 @@ def command(
             "write them into a folder to take to a Mac: audio2img actions install --dest DIR",
         )
     path = find_command(given_command)
-    for action in actions:
-        refuse_foreign(look(action, place, path))
-    installing = _Installing(place, path, dry_run, quiet)
-    tables = []
-    for action in actions:
-        for table in installing.run(action):
-            tables.append(table)
-            if not as_json:
-                click.echo(table["path"])
-    if as_json:
-        print_json(tables)
-    installing.finish()
+    changes = {action: planned_change(look(action, place, path)) for action in actions}
+    say = _speaker(quiet)
+    if dry_run:
+        for action, change in changes.items():
+            say(f"{'' if change == 'unchanged' else 'would be '}{change}: {_name(action)}")
+        _print_results(changes, place, as_json)
+        return
+    failed = _install_all(changes, place, path, say)
+    done = {action: change for action, change in changes.items() if action not in failed}
+    _print_results(done, place, as_json)
+    if place.is_live:
+        _tell_macos(done, place, say)
+    if failed:
+        first = next(iter(failed.values()))
+        raise MachineError(f"not made: {', '.join(map(_name, failed))}: {first.message}", first.remedy)
 
 
-class _Installing:
-    """One action after the other; a shortcut that cannot be signed does not hold up the others."""
-
-    def __init__(self, place: Place, command: Path, dry_run: bool, quiet: bool) -> None:
-        self._place = place
-        self._command = command
-        self._dry_run = dry_run
-        self._quiet = quiet
-        self._unsigned: list[tuple[Action, MachineError]] = []
-        self._has_new_services = False
-        is_asked = place.is_live and system.is_macos() and not dry_run
-        self._added = added_shortcuts() if is_asked else None
-
-    def run(self, action: Action) -> Iterator[dict[str, Any]]:
-        """Its table, unless it could not be made."""
-        path = self._place.path(action)
-        if self._dry_run:
-            state = look(action, self._place, self._command).state
-            change: Change = {"installed": "unchanged", "absent": "made"}.get(state, "updated")  # type: ignore[assignment]
-            self._say(f"{'unchanged' if change == 'unchanged' else f'would be {change}'}: {_name(action)}")
+def _install_all(
+    changes: Changes, place: Place, command: Path, say: Callable[[str], None]
+) -> dict[Action, MachineError]:
+    """Make what is to be made; what could not be, and why: one that fails does not hold up the others."""
+    failed = {}
+    for action, change in changes.items():
+        if place.is_live and action.kind == "shortcut" and change != "unchanged":
+            say(f"signing: {_name(action)} (this may take a minute)")
+        try:
+            install(action, place, command)
+        except MachineError as error:
+            failed[action] = error
         else:
-            if self._place.is_live and action.kind == "shortcut":
-                self._say(f"signing: {_name(action)} (this may take a minute)")
-            try:
-                change = install(action, self._place, self._command)
-            except MachineError as error:
-                if action.kind != "shortcut":
-                    raise
-                self._unsigned.append((action, error))
-                return
-            self._say(f"{change}: {_name(action)} ({action.purpose})")
-            self._offer(action, path, change)
-        yield {
-            "name": action.name,
-            "kind": action.kind,
-            "title": action.title,
-            "change": change,
-            "path": str(path),
-        }
+            say(f"{change}: {_name(action)} ({action.purpose})")
+    return failed
 
-    def finish(self) -> None:
-        """Tell macOS of new services, and a person of what was not made. Raises MachineError for that."""
-        if self._has_new_services:
-            answer = register_services()
-            if not answer.ok:
-                self._say(
-                    f"macOS was not told at once ({answer.text}): log out and in to see them in the menus"
-                )
-        if self._unsigned:
-            names = ", ".join(f"“{action.title}”" for action, _ in self._unsigned)
-            first = self._unsigned[0][1]
-            raise MachineError(f"not made: {names}: {first.message}", first.remedy)
 
-    def _offer(self, action: Action, path: Path, change: Change) -> None:
-        if not self._place.is_live:
-            return
-        if action.kind == "quick action":
-            self._has_new_services |= change != "unchanged"
-        elif change != "unchanged" or (self._added is not None and action.title not in self._added):
-            answer = offer_shortcut(path)
-            asked = (
-                "opened for you: press Add Shortcut" if answer.ok else f"open {path} yourself ({answer.text})"
-            )
-            self._say(f"{_name(action)} is {asked}; {ALLOW}")
+def _tell_macos(changes: Changes, place: Place, say: Callable[[str], None]) -> None:
+    """Register new services; open the shortcuts that are new, or were never added."""
+    if any(action.kind == "quick action" and change != "unchanged" for action, change in changes.items()):
+        answer = register_services()
+        if not answer.ok:
+            say(f"macOS was not told at once ({answer.text}): log out and in to see them in the menus")
+    shortcuts = {action: change for action, change in changes.items() if action.kind == "shortcut"}
+    added = added_shortcuts() if shortcuts else None
+    for action, change in shortcuts.items():
+        if change == "unchanged" and (added is None or action.title in added):
+            continue
+        path = place.path(action)
+        answer = offer_shortcut(path)
+        opened = (
+            "opened for you: press Add Shortcut" if answer.ok else f"not opened ({answer.text}): open {path}"
+        )
+        say(f"{_name(action)} is {opened}; {ALLOW}")
 
-    def _say(self, text: str) -> None:
-        if not self._quiet:
+
+def _print_results(changes: Changes, place: Place, as_json: bool) -> None:
+    if not as_json:
+        for action in changes:
+            click.echo(place.path(action))
+        return
+    print_json(
+        [
+            {
+                "name": action.name,
+                "kind": action.kind,
+                "title": action.title,
+                "change": change,
+                "path": str(place.path(action)),
+            }
+            for action, change in changes.items()
+        ]
+    )
+
+
+def _speaker(quiet: bool) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        if not quiet:
             click.echo(text, err=True)
+
+    return say
 
 
 def _name(action: Action) -> str:

@@ -89,6 +89,14 @@ def look(action: Action, place: Place, command: Path | None) -> Found:
     return Found(action, path, state, called)
 
 
+def planned_change(found: Found) -> Change:
+    """What `install` does where this was found. Raises InputError for something that is not ours."""
+    refuse_foreign(found)
+    if found.state == "installed":
+        return "unchanged"
+    return "made" if found.state == "absent" else "updated"
+
+
 def install(action: Action, place: Place, command: Path) -> Change:
     """Write `action`, calling `command`, or bring it up to date; the old one stays until all is written.
 
@@ -96,9 +104,9 @@ def install(action: Action, place: Place, command: Path) -> Change:
     the signing of a shortcut refuses.
     """
     found = look(action, place, command)
-    refuse_foreign(found)
-    if found.state == "installed":
-        return "unchanged"
+    change = planned_change(found)
+    if change == "unchanged":
+        return change
     content = _build(action, command)
     with _explained(found.path.parent):
         found.path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +120,7 @@ def install(action: Action, place: Place, command: Path) -> Change:
             _replace_file(place.source(action), content)
         else:
             _replace_file(found.path, content)
-    return "made" if found.state == "absent" else "updated"
+    return change
 
 
 def uninstall(action: Action, place: Place) -> Path | None:

@@ -42,7 +42,7 @@ def test_install_signs_offers_and_registers(mac, audio2img):
     assert [path.parent for path in paths[:3]] == [mac.desk.home / "Library" / "Services"] * 3
     assert mac.desk.calls("pbs") == [["-update"]]
     assert mac.desk.calls("open") == [[str(path)] for path in paths[3:]]
-    assert [words[0] for words in mac.desk.calls("shortcuts")] == ["list", "sign", "sign"]
+    assert [words[0] for words in mac.desk.calls("shortcuts")] == ["sign", "sign", "list"]
     assert "press Add Shortcut" in err
     assert "Allow Running Scripts" in err
 
@@ -72,7 +72,9 @@ def test_a_signer_that_writes_nothing_leaves_the_quick_actions(mac, audio2img):
     assert mac.desk.calls("pbs") == [["-update"]]
     assert mac.desk.calls("open") == []
     last = err.splitlines()[-1]
-    assert last.startswith("audio2img: not made: “Speak a picture”, “Picture from recording”: ")
+    assert last.startswith(
+        "audio2img: not made: shortcut “Speak a picture”, shortcut “Picture from recording”: "
+    )
     assert "nothing signed was written" in last
     tables = json.loads(audio2img("actions", "list", "--json")[1])
     assert [table["state"] for table in tables] == [*["installed"] * 3, "absent", "absent"]
@@ -83,7 +85,7 @@ def test_programs_that_refuse_are_told_and_do_no_harm(mac, audio2img):
     mac.desk.put("pbs", "exit 1")
     code, out, err = audio2img("actions", "install")
     assert (code, len(out.splitlines())) == (0, 5)
-    assert "yourself (open ended with 1: no application)" in err
+    assert "not opened (open ended with 1: no application)" in err
     assert "log out and in" in err
 
 

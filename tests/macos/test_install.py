@@ -113,6 +113,24 @@ def test_a_kill_between_signing_and_noting_it_is_mended(mac, command):
     assert look(SHORTCUT, place, command).state == "installed"
 
 
+def test_a_new_shortcut_that_could_not_be_noted_is_not_taken_for_installed(
+    mac, command, other_command, monkeypatch
+):
+    place = live_place()
+    install(SHORTCUT, place, command)
+    write = actions._replace_file
+
+    def refuse(path, data):
+        if path == place.source(SHORTCUT):
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(actions, "_replace_file", refuse)
+    with pytest.raises(MachineError, match="No space left"):
+        install(SHORTCUT, place, other_command)
+    assert look(SHORTCUT, place, command).state == "outdated"
+
+
 def make_foreign(place, command, how):
     """Something in the place of QUICK that is not ours."""
     path = place.path(QUICK)

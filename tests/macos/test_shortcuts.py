@@ -112,6 +112,12 @@ def test_a_signer_that_exits_0_and_writes_nothing_is_noticed(mac, tmp_path):
     assert not list(tmp_path.glob(".audio2img-*"))
 
 
+def test_half_a_file_of_the_first_mode_is_not_taken_for_the_second_ones(mac, tmp_path):
+    mac.signs('[ "$MODE" = anyone ] && printf half >"$OUT" && exit 1; exit 0')
+    with pytest.raises(MachineError, match="people-who-know-me: nothing signed was written"):
+        sign(mac, tmp_path)
+
+
 def test_a_signer_that_never_returns_is_given_up(mac, tmp_path, monkeypatch):
     monkeypatch.setattr(system, "SIGN_LIMIT_S", 0.2)
     mac.signs("exec sleep 60")
