@@ -6,7 +6,7 @@ Keys as electrikmilk/cherri writes them. Not seen on a Mac by us.
 from __future__ import annotations
 
 import plistlib
-import secrets
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,14 @@ def sign(action: Action, data: bytes, folder: Path) -> bytes:
     Raises MachineError when no mode gives a signed file: the program may refuse, never return, or end
     well and write nothing.
     """
-    token = secrets.token_hex(4)
-    unsigned, signed = (folder / f".audio2img-{token}-{part}.shortcut" for part in ("unsigned", "signed"))
     said = []
-    try:
+    with tempfile.TemporaryDirectory(prefix=".audio2img-", dir=folder) as desk:
+        # The name of the file becomes the name of the shortcut, and the program asks for .shortcut.
+        unsigned = Path(desk, action.file_name)
         unsigned.write_bytes(data)
         for mode in SIGNING_MODES:
-            signed.unlink(missing_ok=True)
+            signed = Path(desk, mode, action.file_name)
+            signed.parent.mkdir()
             answer = system.ask(
                 system.SHORTCUTS,
                 *("sign", "--mode", mode, "--input", unsigned, "--output", signed),
@@ -71,9 +72,6 @@ def sign(action: Action, data: bytes, folder: Path) -> bytes:
             if answer.ok and result and result != data:
                 return result
             said.append(f"{mode}: {answer.text if not answer.ok else 'nothing signed was written'}")
-    finally:
-        unsigned.unlink(missing_ok=True)
-        signed.unlink(missing_ok=True)
     raise MachineError(
         f"this Mac did not sign the shortcut ({'; '.join(said)})",
         "sign in to iCloud in System Settings and install it again, or build it by hand around: "

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from audio2img.config import settings_file
 from audio2img.macos import install, system
 from audio2img.macos.actions import find_actions
 
@@ -112,10 +113,11 @@ def zsh() -> str:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, zsh: str) -> Desk:
+def desk(tmp_path: Path, zsh: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """With recorders for osascript and open, and a clipboard that is empty."""
     home, programs = tmp_path / "home of 'zoë'", tmp_path / 'a "bin" of mine'
-    settings = home / ".config" / "audio2img" / "settings.toml"
+    monkeypatch.setenv("HOME", str(home))
+    settings = settings_file()
     settings.parent.mkdir(parents=True)
     settings.write_text('model = "mini"\nspeech_model = "mini-whisper"\nsteps = 4\n')
     programs.mkdir()
@@ -145,7 +147,6 @@ def mac(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Mac:
     """macOS at the edges of macos.system: recorders instead of its programs, the desk's home."""
     library = desk.home.parent / "shortcuts in the app"
     library.touch()
-    monkeypatch.setenv("HOME", str(desk.home))
     monkeypatch.setattr(system, "is_macos", lambda: True)
     for name in ("PBS", "SHORTCUTS", "OPEN", "PLUTIL", "OSASCRIPT"):
         program = desk.bin / name.lower()
