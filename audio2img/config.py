@@ -26,6 +26,8 @@ class Settings:
 
     model: str | None = None
     speech_model: str | None = None
+    sound_model: str | None = None
+    hear: str | None = None
     backend: str | None = None
     output: str | None = None
     language: str | None = None
@@ -89,14 +91,14 @@ def settings_file() -> Path:
 
 
 def load_settings() -> Settings:
-    """The settings file overlaid with AUDIO2IMG_MODEL, _SPEECH_MODEL, _BACKEND and _OUTPUT.
+    """The settings file overlaid with AUDIO2IMG_MODEL, _SPEECH_MODEL, _SOUND_MODEL, _BACKEND, _OUTPUT.
 
     Raises UsageError when the file is not valid TOML or holds a key or type we do not know.
     """
     settings = _read_settings(settings_file())
     from_environment: dict[str, Any] = {
         name: os.environ[variable]
-        for name in ("model", "speech_model", "backend", "output")
+        for name in ("model", "speech_model", "sound_model", "backend", "output")
         if os.environ.get(variable := f"AUDIO2IMG_{name.upper()}")
     }
     return replace(settings, **from_environment)

@@ -119,6 +119,22 @@ def spoken_words() -> tuple[str, ...]:
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
 
+def join_phrases(phrases: Sequence[str]) -> str:
+    """Phrases of this world as one of its sentences: two items at most, one setting, each once.
+
+    >>> join_phrases(["a dog", "in the rain", "a bird at night"])
+    'a dog and a bird in the rain'
+    """
+    items: dict[str, None] = {}
+    settings: dict[str, None] = {}
+    for phrase in phrases:
+        setting = next((one for one in SETTINGS if phrase.endswith(one)), "")
+        settings.update({setting: None} if setting else {})
+        if item := phrase.removesuffix(setting).strip():
+            items[item] = None
+    return " ".join([*" and ".join([*items][:2]).split(), *[*settings][:1]])
+
+
 def unknown_words(text: str) -> tuple[str, ...]:
     """The words of `text` that are not in this world, in order, each once."""
     known = set(spoken_words())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from audio2img.errors import UsageError
-from audio2img.types import LongPrompt, Task
+from audio2img.types import Hear, LongPrompt, Task
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Options:
     size: (width, height) in pixels. init_image: path of a picture to start from;
     strength: how far to leave it, 0 to 1. long_prompt: cut a prompt that is longer than the model
     reads, or take it in chunks.
+    hear: draw what is said, the sounds there are, what leads of the two ("auto"), or both.
     """
 
     language: str | None = None
@@ -35,6 +36,7 @@ class Options:
     init_image: str | Path | None = None
     strength: float | None = None
     long_prompt: LongPrompt = "cut"
+    hear: Hear = "speech"
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -49,3 +51,7 @@ class Options:
             raise UsageError("a strength needs a picture to start from", "give one: --init-image PICTURE")
         if self.long_prompt not in get_args(LongPrompt):
             raise UsageError(f"there is no way {self.long_prompt!r} with long prompts", "choose cut or chunk")
+        if self.hear not in get_args(Hear):
+            raise UsageError(
+                f"there is nothing called {self.hear!r} to hear", f"choose from: {', '.join(get_args(Hear))}"
+            )

@@ -17,10 +17,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audio2img.backends import DrawingWishes, describe_backend, load_backend
 from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
 from audio2img.diffusion.loras import check_same, parse_lora
-from audio2img.errors import CancelledError, InputError, ModelError, UsageError
+from audio2img.errors import (
+    CancelledError,
+    InputError,
+    MachineError,
+    ModelError,
+    NothingToDrawError,
+    UsageError,
+)
 from audio2img.events import Event, Listening, Stage
 from audio2img.options import Options
 from audio2img.store.catalog import ResolvedModel, default_name, resolve_model
@@ -31,6 +41,8 @@ from audio2img.types import (
     InitImage,
     Prompt,
     Segment,
+    SoundEvents,
+    SoundSummary,
     Transcript,
 )
 
@@ -40,10 +52,14 @@ if TYPE_CHECKING:
     from audio2img.live import LiveInput
     from audio2img.output.record import PictureRecord
     from audio2img.recognition.whisper import WhisperRecognizer
+    from audio2img.recognition.yamnet import SoundClassifier
 
 Result = TypeVar("Result")
 AudioSource = AudioClip | str | Path | BinaryIO
 Draw = Callable[..., tuple[ImageResult, ...]]
+
+SOUNDS_REMEMBERED = 10  # categories that a picture's record holds
+SOUNDS_SAID = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +69,7 @@ class Drawing:
     images: tuple[ImageResult, ...]
     prompt: Prompt
     transcript: Transcript | None = None
+    sounds: SoundSummary | None = None
     audio_source: str = ""
     timings_s: dict[str, float] = field(default_factory=dict)
 
@@ -73,13 +90,15 @@ class Drawing:
     def record_of(self, image: ImageResult) -> PictureRecord:
         from audio2img.output.record import PictureRecord
 
-        return PictureRecord.of(image, transcript=self.transcript, audio_source=self.audio_source)
+        return PictureRecord.of(
+            image, transcript=self.transcript, sounds=self.sounds, audio_source=self.audio_source
+        )
 
 
 class Pipeline:
-    """Speech to picture, with the models kept between calls.
+    """Speech or sounds to picture, with the models kept between calls.
 
-    model, speech_model: a name from `audio2img models list` or a path; None takes the default.
+    model, speech_model, sound_model: a name from `audio2img models list` or a path; None takes the default.
     backend: coreml, diffusers, or auto: by the model and the machine.
     compute_units: what Core ML may draw on, of `coreml.units.COMPUTE_UNITS`, or diffusers: cuda, mps or
     cpu; None chooses by the machine.
@@ -98,6 +117,7 @@ class Pipeline:
         model: str | None = None,
         speech_model: str | None = None,
         *,
+        sound_model: str | None = None,
         backend: str = "auto",
         compute_units: str | None = None,
         low_memory: bool | None = None,
@@ -110,6 +130,7 @@ class Pipeline:
     ) -> None:
         self._model = model
         self._speech_model = speech_model
+        self._sound_model = sound_model
         files = tuple(parse_lora(str(lora)) for lora in loras)
         self._wishes = DrawingWishes(backend, compute_units, low_memory, precision, compile, files)
         self._vad_model = _existing_vad_model(vad_model)
@@ -117,6 +138,7 @@ class Pipeline:
         self._on_event = on_event
         self._backend: Future[ImageBackend] | None = None
         self._recognizer: WhisperRecognizer | None = None
+        self._classifier: SoundClassifier | None = None
         self._cancelled = threading.Event()
         self._timings_s: dict[str, float] = {}
 
@@ -129,12 +151,14 @@ class Pipeline:
         self.close()
 
     def close(self) -> None:
-        """Free both models. The pipeline cannot be used afterwards; closing twice is no error."""
+        """Free all models. The pipeline cannot be used afterwards; closing twice is no error."""
         if self._backend is not None:
             self._backend.add_done_callback(_close_backend)  # now, or as soon as it has loaded
         if self._recognizer is not None:
             self._recognizer.close()
-        self._backend = self._recognizer = None
+        if self._classifier is not None:
+            self._classifier.close()
+        self._backend = self._recognizer = self._classifier = None
 
     def cancel(self) -> None:
         """Stop the call that is running (or else the next one): it raises CancelledError at its next step."""
@@ -155,6 +179,11 @@ class Pipeline:
         """The model that listens. Raises ModelError when it cannot be found."""
         return resolve_model(self._speech_model, "speech")
 
+    @cached_property
+    def sound_model(self) -> ResolvedModel:
+        """The model that names sounds. Raises ModelError when it cannot be found."""
+        return resolve_model(self._sound_model, "sound")
+
     def run(
         self, audio: AudioSource, options: Options = Options(), heard: Transcript | None = None
     ) -> Drawing:
@@ -163,10 +192,18 @@ class Pipeline:
         heard: what is said in `audio`, where `hear` has told already. Raises any kind of Audio2ImgError.
         """
         self.preload()
-        heard = heard or self.transcribe(audio, options)
-        drawing = self.generate(heard.text, options)
-        source = audio.source if isinstance(audio, AudioClip) else _name_of(audio)
-        return replace(drawing, transcript=heard, audio_source=source)
+        transcript, sounds = self.recognize(audio, options, heard)
+        summary = None if sounds is None else sounds.summary
+        if transcript is not None:
+            drawing = self.generate(transcript.text, options, summary if options.hear == "both" else None)
+        else:
+            drawing = self.generate("", options, summary)
+        return replace(
+            drawing,
+            transcript=transcript,
+            sounds=None if summary is None else summary.shortened(SOUNDS_REMEMBERED),
+            audio_source=_name_of(audio),
+        )
 
     def preload(self) -> None:
         """Start loading the image model in the background, if that has not happened yet."""
@@ -246,15 +283,79 @@ class Pipeline:
         listening = Listening(moment.state != "waiting", moment.level_dbfs)
         self._tell(Event("record", None, words, listening=listening))
 
+    def recognize(
+        self, audio: AudioSource, options: Options = Options(), heard: Transcript | None = None
+    ) -> tuple[Transcript | None, SoundEvents | None]:
+        """What is said in `audio` and which sounds are in it, as far as `options.hear` asks for them.
+
+        "auto" listens for words where speech leads all other sounds; where it does not, or no words can be
+        made out, the transcript is None. heard: the transcript, where it is known already. Raises what
+        `transcribe` and `classify` raise.
+        """
+        if options.hear == "speech":
+            return heard or self.transcribe(audio, options), None
+        if options.hear == "sounds":
+            return None, self.classify(audio)
+        if options.hear == "auto" and (reason := self._why_no_sounds()):
+            self._warn(f"listening for words only, not for sounds: {reason}", "classify")
+            return self.transcribe(audio, options), None
+        _ = self.speech_model  # unknown models are refused before hours of sound are read
+        clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
+        sounds = self.classify(clip)
+        if options.hear == "auto" and not sounds.summary.speech_leads:
+            return None, sounds
+        try:
+            return heard or self.transcribe(clip, options), sounds
+        except NothingToDrawError as error:
+            if not any(thing.role == "thing" for thing in sounds.summary.things):
+                raise
+            self._warn(f"{error.message}: drawing its sounds", "transcribe")
+            return None, sounds
+
+    def classify(
+        self,
+        audio: AudioSource,
+        max_results: int | None = None,
+        watch: Callable[[NDArray[np.float32]], None] | None = None,
+    ) -> SoundEvents:
+        """Which sounds are in `audio`, in constant memory however long a file is.
+
+        max_results: how many classes of each window are kept; None for a few, -1 for all.
+        watch: is shown every block of (n,) float32 at 16 kHz as it passes.
+        Raises InputError, NothingToDrawError, ModelError, MachineError.
+        """
+        classifier = self._load_classifier()
+        with self._cancellable(), self._timed("classify"):
+            self._tell(Event("classify", 0.0))
+            sounds = classifier.classify(
+                self._blocks(audio, watch),
+                source=_name_of(audio),
+                max_results=max_results,
+                cancelled=self._cancelled.is_set,
+            )
+            heard = ", ".join(thing.phrase for thing in sounds.summary.things[:SOUNDS_SAID])
+            self._tell(Event("classify", 1.0, heard))
+            return sounds
+
+    def _blocks(
+        self, audio: AudioSource, watch: Callable[[NDArray[np.float32]], None] | None
+    ) -> Iterator[NDArray[np.float32]]:
+        """The sound in blocks, reported and watched as they pass."""
+        from audio2img.audio.decode import stream_audio
+
+        def report(done: float | None) -> None:
+            self._tell(Event("classify", done))
+
+        for block in audio.blocks() if isinstance(audio, AudioClip) else stream_audio(audio, progress=report):
+            if watch is not None:
+                watch(block)
+            yield block
+
     def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
         model = self.speech_model  # unknown models are refused before hours of sound are read
         with self._cancellable():
-            if isinstance(audio, AudioClip):
-                clip = audio
-            else:
-                with self._timed("decode"):
-                    clip = self._decode(audio)
+            clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
             with self._timed("transcribe"):
                 return self._transcribe_clip(clip, model, options)
 
@@ -297,12 +398,17 @@ class Pipeline:
         self._warn(f"{model.name} takes no initial prompt: left out", "transcribe")
         return replace(options, initial_prompt="")
 
-    def generate(self, text: str, options: Options = Options()) -> Drawing:
-        """Pictures of what `text` describes, spoken style and all ("please draw a red house")."""
+    def generate(
+        self, text: str, options: Options = Options(), sounds: SoundSummary | None = None
+    ) -> Drawing:
+        """Pictures of what `text` describes, spoken style and all ("please draw a red house").
+
+        sounds: what was heard besides, or with an empty text instead; it becomes a part of the scene.
+        """
         self.preload()
         with self._cancellable():
             start = None if options.init_image is None else _read_init_image(options.init_image)
-            prompt = self._make_prompt(text, options)
+            prompt = self._make_prompt(*self._add_sounds(text, options, sounds))
             if options.long_prompt == "cut":
                 prompt = self._cut_prompt(prompt)
             request = self._make_request(prompt, options, None if start is None else start[0])
@@ -338,9 +444,34 @@ class Pipeline:
             self._check_cancelled()
             self._tell(Event("decode", done))
 
-        return decode_audio(audio, progress=report)
+        with self._cancellable(), self._timed("decode"):
+            return decode_audio(audio, progress=report)
 
-    def _make_prompt(self, text: str, options: Options) -> Prompt:
+    def _add_sounds(
+        self, text: str, options: Options, sounds: SoundSummary | None
+    ) -> tuple[str, Options, str]:
+        """The words to draw, the options with the template that suits them, and what follows the words."""
+        from audio2img.scene import DEFAULT_TEMPLATE, write_scene
+
+        if sounds is None:
+            return text, options, ""
+        in_mini_world = self.image_model.vocabulary == "mini_world"
+        scene = write_scene(sounds.things, text, in_mini_world=in_mini_world)
+        if scene.left_out:
+            self._warn(f"the mini model has no words for: {', '.join(scene.left_out)}")
+        if text:
+            joint = " " if in_mini_world else ", "
+            return text, options, joint + scene.text if scene.text else ""
+        if not scene.text:
+            heard = "silence" if any(thing.role == "silence" for thing in sounds.things) else "no clear sound"
+            raise NothingToDrawError(
+                f"there is nothing to draw: {heard} was heard", "look at it with: audio2img classify AUDIO"
+            )
+        if options.template is None and options.style is None and not in_mini_world:
+            options = replace(options, template=DEFAULT_TEMPLATE)
+        return scene.text, options, ""
+
+    def _make_prompt(self, text: str, options: Options, scene: str) -> Prompt:
         from audio2img.config import config_dir
         from audio2img.mini_world import unknown_words
         from audio2img.prompt import make_prompt
@@ -350,7 +481,9 @@ class Pipeline:
             style=options.style,
             template=options.template,
             negative=options.negative,
+            scene=scene,
             styles_dir=config_dir() / "styles",
+            templates_dir=config_dir() / "templates",
         )
         self._tell(Event("prompt", 1.0, prompt.text))
         if self.image_model.vocabulary == "mini_world" and (unknown := unknown_words(prompt.text)):
@@ -433,6 +566,27 @@ class Pipeline:
             )
             self._recognizer.load()
         return self._recognizer
+
+    def _why_no_sounds(self) -> str:
+        """Why sounds cannot be named on this machine, and what would help; "" where they can.
+
+        Raises ModelError for a model that was asked for by name and is missing or damaged.
+        """
+        try:
+            self._load_classifier().load()
+        except (MachineError, ModelError) as error:
+            if self._sound_model is not None and isinstance(error, ModelError):
+                raise
+            return f"{error.message} ({error.remedy})"
+        return ""
+
+    def _load_classifier(self) -> SoundClassifier:
+        if self._classifier is None:
+            from audio2img.recognition.yamnet import SoundClassifier
+
+            model = self.sound_model
+            self._classifier = SoundClassifier(model.path, name=model.name)
+        return self._classifier
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():
@@ -524,7 +678,9 @@ def _matching_pixels(request: ImageRequest, path: str | Path | None) -> Pixels |
     return pixels
 
 
-def _name_of(source: str | Path | BinaryIO) -> str:
+def _name_of(source: AudioSource) -> str:
+    if isinstance(source, AudioClip):
+        return source.source
     if isinstance(source, (str, Path)):
         return "stdin" if str(source) == "-" else Path(source).name
     return Path(str(getattr(source, "name", "stream"))).name

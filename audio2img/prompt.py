@@ -21,6 +21,7 @@ from audio2img.types import Prompt
 STYLE_KEYS = ("description", "template", "negative")
 PLACEHOLDER = "prompt"
 BUILT_IN_STYLES = Path(__file__).parent / "styles"
+BUILT_IN_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,16 @@ def make_prompt(
     style: str | None = None,
     template: str | None = None,
     negative: str = "",
+    scene: str = "",
     styles_dir: Path | None = None,
+    templates_dir: Path | None = None,
 ) -> Prompt:
     """The prompt for what somebody said or typed.
 
-    template: text with {prompt} in it, put around the words first; then the style's own.
+    template: a template's name, or text with {prompt} in it, put around the words first; then the
+    style's own. scene: what follows the words as it is (", rain on a roof").
     negative: what to keep out of the picture, before what the style keeps out.
-    styles_dir: a folder of the user's own styles, see `load_styles`.
+    styles_dir, templates_dir: folders of the user's own, see `load_styles`.
 
     Raises NothingToDrawError when nothing is left to draw, UsageError for an unknown style or a
     template that is none.
@@ -54,12 +58,12 @@ def make_prompt(
     if not _has_words(text):
         heard = f"in {transcript_text.strip()!r}" if transcript_text.strip() else "in an empty text"
         raise NothingToDrawError(f"there is nothing to draw {heard}", 'say what to draw: "a red house"')
-    chosen = find_style(style, styles_dir) if style is not None else None
-    if template is not None:
-        text = fill_template(template, text, "the template")
-    if chosen is not None:
-        text = fill_template(chosen.template, text, f"the style {chosen.name!r}")
-    return Prompt(text, join_negatives(negative, chosen.negative if chosen is not None else ""))
+    text += scene
+    around = [] if template is None else [find_template(template, templates_dir)]
+    around += [] if style is None else [find_style(style, styles_dir)]
+    for one in around:
+        text = fill_template(one.template, text, f"the style {one.name!r}" if one.name else "the template")
+    return Prompt(text, join_negatives(negative, *(one.negative for one in around)))
 
 
 def fit_prompt(prompt: Prompt, fit: Callable[[str], tuple[str, str]]) -> Prompt:
@@ -197,14 +201,7 @@ def fill_template(template: str, text: str, owner: str) -> str:
 
 def find_style(name: str, styles_dir: Path | None = None) -> Style:
     """The style of that name, in any case. Raises UsageError with the choices when there is none."""
-    styles = load_styles(styles_dir)
-    wanted = name.strip().lower()
-    if wanted not in styles:
-        own = f"; or add your own as {styles_dir / 'NAME.toml'}" if styles_dir is not None else ""
-        raise UsageError(
-            f"there is no style called {name!r}", f"choose from: {', '.join(sorted(styles))}{own}"
-        )
-    return styles[wanted]
+    return _find(name, load_styles(styles_dir), styles_dir, "style")
 
 
 def load_styles(styles_dir: Path | None = None) -> Mapping[str, Style]:
@@ -213,27 +210,60 @@ def load_styles(styles_dir: Path | None = None) -> Mapping[str, Style]:
     A style is a file NAME.toml with `template`, and optionally `negative` and `description`.
     Raises UsageError for one that cannot be read, naming the file and the key.
     """
-    styles = {style.name: style for style in _read_styles(BUILT_IN_STYLES)}
-    if styles_dir is not None and styles_dir.is_dir():
-        styles.update((style.name, style) for style in _read_styles(styles_dir))
+    return _load(BUILT_IN_STYLES, styles_dir, "style")
+
+
+def find_template(name_or_text: str, templates_dir: Path | None = None) -> Style:
+    """The template of that name, or the text itself where it is no single word.
+
+    Templates are files like styles, and what they keep out of the picture is kept out, too. Raises
+    UsageError with the choices for an unknown name.
+    """
+    if not _NAME.fullmatch(name_or_text.strip()):
+        return Style("", name_or_text)
+    return _find(name_or_text, load_templates(templates_dir), templates_dir, "template")
+
+
+def load_templates(templates_dir: Path | None = None) -> Mapping[str, Style]:
+    """The templates that come with the package and those in `templates_dir`, as `load_styles`."""
+    return _load(BUILT_IN_TEMPLATES, templates_dir, "template")
+
+
+_NAME = re.compile(r"[\w-]+")
+
+
+def _find(name: str, known: Mapping[str, Style], own_dir: Path | None, kind: str) -> Style:
+    wanted = name.strip().lower()
+    if wanted not in known:
+        own = f"; or add your own as {own_dir / 'NAME.toml'}" if own_dir is not None else ""
+        raise UsageError(
+            f"there is no {kind} called {name!r}", f"choose from: {', '.join(sorted(known))}{own}"
+        )
+    return known[wanted]
+
+
+def _load(built_in: Path, own_dir: Path | None, kind: str) -> Mapping[str, Style]:
+    styles = {style.name: style for style in _read_styles(built_in, kind)}
+    if own_dir is not None and own_dir.is_dir():
+        styles.update((style.name, style) for style in _read_styles(own_dir, kind))
     return styles
 
 
-def _read_styles(folder: Path) -> Iterator[Style]:
+def _read_styles(folder: Path, kind: str) -> Iterator[Style]:
     for file in sorted(folder.glob("*.toml")):
         if not file.name.startswith("."):
-            yield _read_style(file)
+            yield _read_style(file, kind)
 
 
-def _read_style(file: Path) -> Style:
+def _read_style(file: Path, kind: str) -> Style:
     remedy = f"mend or remove it; its keys can be: {', '.join(STYLE_KEYS)}"
     content = read_toml(file)
     if unknown := [key for key in content if key not in STYLE_KEYS]:
-        raise UsageError(f"the style file {file} has an unknown key {unknown[0]!r}", remedy)
+        raise UsageError(f"the {kind} file {file} has an unknown key {unknown[0]!r}", remedy)
     for key, value in content.items():
         if not isinstance(value, str):
-            raise UsageError(f"in the style file {file}, {key} is not a text", remedy)
+            raise UsageError(f"in the {kind} file {file}, {key} is not a text", remedy)
     if "template" not in content:
-        raise UsageError(f"the style file {file} has no template", remedy)
-    fill_template(content["template"], "", f"the style file {file}")
+        raise UsageError(f"the {kind} file {file} has no template", remedy)
+    fill_template(content["template"], "", f"the {kind} file {file}")
     return Style(file.stem.lower(), **content)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 SAMPLE_RATE_HZ = 16_000
 
 Task = Literal["transcribe", "translate"]
+Hear = Literal["speech", "sounds", "auto", "both"]
+SoundRole = Literal["thing", "voice", "place", "signal", "silence"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,11 @@ class AudioClip:
     @property
     def duration_s(self) -> float:
         return len(self.samples) / SAMPLE_RATE_HZ
+
+    def blocks(self, n_samples: int = 1 << 16) -> Iterator[NDArray[np.float32]]:
+        """The samples in pieces of (n,), as a file that is being decoded gives them."""
+        for start in range(0, len(self.samples), n_samples):
+            yield self.samples[start : start + n_samples]
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,118 @@ class Transcript:
     @property
     def text(self) -> str:
         return " ".join(segment.text for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class SoundEvent:
+    """A named sound in a stretch of a recording. score: how sure the model is, in [0, 1]."""
+
+    start_s: float
+    end_s: float
+    name: str
+    score: float
+
+
+@dataclass(frozen=True)
+class SoundCategory:
+    """How one class of sounds did over a whole recording.
+
+    lead_share: the share of windows in which it scored highest; mean_score, peak_score: of its scores
+    in all windows. All in [0, 1].
+    """
+
+    name: str
+    lead_share: float
+    mean_score: float
+    peak_score: float
+
+    @property
+    def weight(self) -> float:
+        """What categories are ranked by, in [0, 1]: how often it leads and how sure it is, in equal parts."""
+        return (self.lead_share + self.mean_score) / 2
+
+
+@dataclass(frozen=True)
+class HeardThing:
+    """What near synonyms among the categories stand for, in words that a painter understands.
+
+    name: the category whose words these are; weight: of the strongest of them, in [0, 1].
+    role: "voice" is speech, "place" says where it is, "signal" and "silence" tell of the recording and
+    not of the scene.
+    mini_world: the same in the words of `mini_world`, "" where it has none.
+    """
+
+    phrase: str
+    name: str
+    weight: float
+    role: SoundRole = "thing"
+    mini_world: str = ""
+
+
+@dataclass(frozen=True)
+class SoundSummary:
+    """What was heard in a recording, as far as a picture remembers it; both lists with the best first.
+
+    model: the name of the sound model; windows: how many stretches of `duration_s` it judged.
+    """
+
+    model: str
+    duration_s: float
+    windows: int
+    categories: tuple[SoundCategory, ...]
+    things: tuple[HeardThing, ...]
+
+    def shortened(self, n_categories: int) -> SoundSummary:
+        """The same with only the first categories."""
+        return replace(self, categories=self.categories[:n_categories])
+
+    @property
+    def speech_leads(self) -> bool:
+        """Whether somebody speaking is the first of all things in it."""
+        roles = (thing.role for thing in self.things if thing.role not in ("signal", "silence"))
+        return next(roles, None) == "voice"
+
+
+@dataclass(frozen=True, eq=False)
+class SoundEvents:
+    """What sounds when.
+
+    starts_s: (n,) float64, where each window begins, in seconds; window_s: how long it is.
+    classes: (n, k) uint16, the k best classes of each window, best first, as indices into `names`.
+    scores: (n, k) float32, theirs in [0, 1].
+    summary: of the whole recording, with every category that ever scored.
+    """
+
+    names: tuple[str, ...]
+    starts_s: NDArray[np.float64]
+    window_s: float
+    classes: NDArray[np.uint16]
+    scores: NDArray[np.float32]
+    summary: SoundSummary
+
+    def window(self, index: int) -> tuple[SoundEvent, ...]:
+        """The best classes of one window, best first."""
+        start_s = float(self.starts_s[index])
+        end_s = min(start_s + self.window_s, self.summary.duration_s)
+        return tuple(
+            SoundEvent(start_s, end_s, self.names[number], float(score))
+            for number, score in zip(self.classes[index], self.scores[index], strict=True)
+        )
+
+    def timeline(self) -> tuple[SoundEvent, ...]:
+        """The classes that lead, one event for each run of windows with the same one, end to end.
+
+        A run ends where the next one's first window begins; its score is the mean of its windows'.
+        """
+        leaders = self.classes[:, 0]
+        firsts = [0, *(np.flatnonzero(np.diff(leaders.astype(np.int32))) + 1).tolist()]
+        starts_s = [*(float(self.starts_s[first]) for first in firsts), self.summary.duration_s]
+        return tuple(
+            SoundEvent(starts_s[run], starts_s[run + 1], self.names[leaders[first]], float(scores.mean()))
+            for run, (first, scores) in enumerate(
+                zip(firsts, np.split(self.scores[:, 0], firsts[1:]), strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True)

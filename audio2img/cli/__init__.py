@@ -13,9 +13,10 @@ from audio2img import __version__
 
 # command -> (module, what `--help` says of it)
 COMMANDS = {
-    "run": ("run", "Speech to picture: the main job."),
+    "run": ("run", "Speech, or any sound, to picture: the main job."),
     "record": ("record", "Record from a microphone into a WAV file."),
     "transcribe": ("transcribe", "Speech to text."),
+    "classify": ("classify", "Name the sounds in a recording."),
     "generate": ("generate", "Text to picture."),
     "show": ("show", "How a picture was made."),
     "models": ("models", "The models there are."),

@@ -21,6 +21,7 @@ LABELS = {
     "record": "listening",
     "decode": "reading the sound",
     "load": "loading",
+    "classify": "naming the sounds",
     "transcribe": "understanding",
     "prompt": "thinking",
     "draw": "drawing",
@@ -85,6 +86,8 @@ class Display(logging.Handler):
             self.say(f"drawing: {event.text}")
         elif event.stage == "transcribe" and event.done == 1.0 and event.segment is None and self._progress:
             self.say(f"heard: {event.text}")
+        elif event.stage == "classify" and event.text and self._progress is not None:
+            self.say(f"sounds: {event.text}")
         if self._progress is not None and self._task is not None and event.stage != "load":
             label = LABELS[event.stage] if event.listening is None else _listening_label(event.listening)
             if event.stage in ("record", "transcribe") and event.text:

@@ -21,10 +21,13 @@ def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
     from audio2img.coreml.units import preferred_attention
 
     settings = with_settings(
-        model=given.get("model"), speech_model=given.get("speech_model"), backend=given.get("backend")
+        model=given.get("model"),
+        speech_model=given.get("speech_model"),
+        sound_model=given.get("sound_model"),
+        backend=given.get("backend"),
     )
     image = settings.model or default_name("image", settings.backend or "auto")
-    names = {"image": image, "speech": settings.speech_model}
+    names = {"image": image, "speech": settings.speech_model, "sound": settings.sound_model}
     found = [find_missing(names[kind], kind, preferred_attention()) for kind in kinds]
     missing = [model for model in found if model is not None and model.row.kind in kinds]
     for model in missing:
@@ -40,13 +43,14 @@ def _get(missing: list[Wanted], quiet: bool) -> None:
     from audio2img.config import is_offline
 
     names = " ".join(model.name for model in missing)
-    embedded = " ".join(EMBEDDED[model.row.kind] for model in missing)
+    embedded = " ".join(EMBEDDED[model.row.kind] for model in missing if model.row.kind in EMBEDDED)
     if is_offline() or not is_person_here():
         total = sum(model.variant.download_bytes for model in missing) / 1e6
         off = ", and the network is off" if is_offline() else ""
+        instead = f"; or take what comes with audio2img: {embedded}" if embedded else ""
         raise ModelError(
             f"{names} must be downloaded first, {total:,.0f} MB in all{off} "
             f"({'; '.join(map(describe_download, missing))})",
-            f"run: audio2img models get {names}; or take what comes with audio2img: {embedded}",
+            f"run: audio2img models get {names}{instead}",
         )
     download(missing, agree(missing, accept_license=False), quiet)

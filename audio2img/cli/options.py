@@ -75,6 +75,19 @@ speech_options = _together(
     click.option("--threads", type=click.IntRange(1), help="Processor threads for speech."),
 )
 
+sound_model_option = click.option(
+    "--sound-model", metavar="NAME|PATH", help="YAMNet, or a TFLite file of its shape."
+)
+
+hear_options = _together(
+    click.option(
+        "--hear",
+        type=click.Choice(["speech", "sounds", "auto", "both"]),
+        help="Draw what is said, the sounds there are, what leads of the two, or both; speech unless given.",
+    ),
+    sound_model_option,
+)
+
 picture_options = _together(
     click.option("--model", metavar="NAME|PATH", help="Image model."),
     click.option("--backend", metavar="NAME", help="auto, coreml or diffusers."),
@@ -85,7 +98,9 @@ picture_options = _together(
     click.option("--size", metavar="WxH", callback=parse_size, help="Size of the picture in pixels."),
     click.option("--negative", metavar="TEXT", help="What the picture should not show."),
     click.option("--style", metavar="NAME", help="A named style, such as watercolor."),
-    click.option("--template", metavar="TEXT", help='Words around the prompt: "{prompt}, at dawn".'),
+    click.option(
+        "--template", metavar="NAME|TEXT", help='Words around the prompt: "{prompt}, at dawn", or a name.'
+    ),
     click.option("--count", type=int, default=1, help="How many pictures, from one seed."),
     click.option("--init-image", metavar="PICTURE", help="Start from a picture instead of noise."),
     click.option("--strength", type=float, help="How far to leave it: 0 to 1; 0.6 unless given."),

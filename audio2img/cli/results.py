@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from audio2img.pipeline import Drawing
-from audio2img.types import Transcript
+from audio2img.types import SoundSummary, Transcript
 
 
 def print_drawing(drawing: Drawing, paths: list[Path], as_json: bool) -> None:
@@ -43,6 +44,7 @@ def print_drawing(drawing: Drawing, paths: list[Path], as_json: bool) -> None:
             "negative_prompt": drawing.prompt.negative,
             "dropped": drawing.prompt.dropped,
             "transcript": transcript_table(drawing.transcript) if drawing.transcript else None,
+            "sounds": sounds_table(drawing.sounds) if drawing.sounds else None,
             "timings_s": {stage: round(spent, 3) for stage, spent in drawing.timings_s.items()},
         }
     )
@@ -66,6 +68,11 @@ def transcript_table(transcript: Transcript) -> dict[str, Any]:
             for segment in transcript.segments
         ],
     }
+
+
+def sounds_table(sounds: SoundSummary) -> dict[str, Any]:
+    """A SoundSummary as plain JSON values."""
+    return {"speech_leads": sounds.speech_leads, **asdict(sounds)}
 
 
 def print_json(table: Any) -> None:

@@ -12,6 +12,7 @@ from audio2img.cli.display import Display
 from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
 from audio2img.cli.options import (
+    hear_options,
     json_option,
     microphone_options,
     offline_option,
@@ -24,7 +25,17 @@ from audio2img.cli.stage_options import live_input, make_options, microphone_of,
 from audio2img.errors import Audio2ImgError, UsageError
 from audio2img.options import Options
 from audio2img.pipeline import Drawing, Pipeline
-from audio2img.types import AudioClip, ImageRequest, Transcript
+from audio2img.store.rows import Kind
+from audio2img.types import AudioClip, Hear, ImageRequest, Transcript
+
+SOUND_S = 6.0  # how long the microphone is recorded for sounds, which nobody ends by falling silent
+# "auto" does without a sound model where there is none.
+KINDS: dict[Hear, tuple[Kind, ...]] = {
+    "speech": ("image", "speech"),
+    "sounds": ("image", "sound"),
+    "auto": ("image", "speech"),
+    "both": ("image", "speech", "sound"),
+}
 
 
 @click.command("run")
@@ -33,22 +44,23 @@ from audio2img.types import AudioClip, ImageRequest, Transcript
 @microphone_options
 @click.option("--keep-audio", is_flag=True, help="Keep the recording beside the picture, as WAV.")
 @speech_options
+@hear_options
 @picture_options
 @offline_option
 @json_option
 @talk_options
 def command(audio: str | None, picture: str | None, as_json: bool, open_after: bool, **given: Any) -> None:
-    """Speech to picture: the main job. Prints the picture's path.
+    """Speech, or any sound, to picture: the main job. Prints the picture's path.
 
     AUDIO is any sound or video file, or - for standard input. Without it you are listened to
-    until you stop speaking, or press Enter or Ctrl-D.
+    until you stop speaking, or press Enter or Ctrl-D; with --hear sounds or auto for six seconds.
     """
     if picture and audio:
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
     if given["keep_audio"] and (picture or audio):
         raise UsageError("--keep-audio keeps what the microphone hears", "leave it out, or leave AUDIO out")
     if not picture:
-        ensure_models(given, ("image", "speech"))
+        ensure_models(given, KINDS[make_options(given).hear])
     with Display(given["quiet"], given["verbose"], given["previews"]) as display:
         if picture:
             drawing, paths = _draw_again(Path(picture), given, display)
@@ -97,8 +109,8 @@ def _hear(
     pipeline: Pipeline, options: Options, given: dict[str, Any], recordings: list[AudioClip]
 ) -> tuple[AudioClip, Transcript | None]:
     """What the microphone heard, which `recordings` gets at once, and its words where they are known."""
-    if given["seconds"]:
-        clip = pipeline.record(given["seconds"], microphone_of(given))
+    if given["seconds"] or options.hear in ("sounds", "auto"):
+        clip = pipeline.record(given["seconds"] or SOUND_S, microphone_of(given))
         recordings.append(clip)
         return clip, None
     return pipeline.hear(live_input(given), options, recordings.append)
@@ -126,7 +138,12 @@ def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple
         def job() -> tuple[Drawing, list[Path]]:
             _warn_if_other_model(pipeline, record.model_hash, display)
             drawing = pipeline.draw(request, init_image)
-            drawing = replace(drawing, transcript=record.transcript, audio_source=record.audio_source)
+            drawing = replace(
+                drawing,
+                transcript=record.transcript,
+                sounds=record.sounds,
+                audio_source=record.audio_source,
+            )
             return drawing, drawing.save(output_of(given))
 
         return run_job(pipeline, job)
@@ -134,7 +151,7 @@ def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple
 
 def _with_changes(request: ImageRequest, given: dict[str, Any]) -> ImageRequest:
     """The recorded request, except for what the command line asks to be different."""
-    unusable = [name for name in ("style", "template", "translate", "language") if given.get(name)]
+    unusable = [name for name in ("style", "template", "translate", "language", "hear") if given.get(name)]
     if unusable or given["count"] != 1:
         raise UsageError(f"--{(unusable or ['count'])[0]} does not go with --from", "leave it out")
     names = {

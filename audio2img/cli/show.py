@@ -35,6 +35,8 @@ def command(picture: Path, as_json: bool, **given: Any) -> None:
         "heard": record.transcript.text if record.transcript else "",
         "language": record.transcript.language if record.transcript else "",
         "speech model": record.transcript.model if record.transcript else "",
+        "sounds": ", ".join(thing.phrase for thing in record.sounds.things) if record.sounds else "",
+        "sound model": record.sounds.model if record.sounds else "",
         "sound": record.audio_source,
         "model": f"{record.model} ({record.backend}, {record.model_hash[:12]})",
         "seed": str(request.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from audio2img.cli.display import Display
 from audio2img.cli.options import with_settings
@@ -13,6 +13,7 @@ from audio2img.config import pictures_dir
 from audio2img.errors import UsageError
 from audio2img.options import Options
 from audio2img.pipeline import Pipeline
+from audio2img.types import Hear
 
 if TYPE_CHECKING:
     from audio2img.live import LiveInput
@@ -24,6 +25,7 @@ def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
     settings = with_settings(
         model=given.get("model"),
         speech_model=given.get("speech_model"),
+        sound_model=given.get("sound_model"),
         backend=given.get("backend"),
         compute_units=given.get("compute_units"),
         low_memory=given.get("low_memory"),
@@ -33,6 +35,7 @@ def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
     return Pipeline(
         settings.model,
         settings.speech_model,
+        sound_model=settings.sound_model,
         backend=settings.backend or "auto",
         compute_units=settings.compute_units,
         low_memory=settings.low_memory,
@@ -78,7 +81,7 @@ def microphone_of(given: dict[str, Any]) -> str | None:
 
 def make_options(given: dict[str, Any]) -> Options:
     """Options from the command line, the environment and the settings file; UsageError for a bad value."""
-    names = ("language", "style", "template", "negative", "scheduler", "steps", "guidance")
+    names = ("language", "style", "template", "negative", "scheduler", "steps", "guidance", "hear")
     settings = with_settings(**{name: given.get(name) for name in names})
     return Options(
         language=settings.language,
@@ -96,6 +99,7 @@ def make_options(given: dict[str, Any]) -> Options:
         init_image=given.get("init_image"),
         strength=given.get("strength"),
         long_prompt=given.get("long_prompt", "cut"),
+        hear=cast(Hear, settings.hear or "speech"),  # Options checks it
     )
 
 

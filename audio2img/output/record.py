@@ -14,7 +14,7 @@ import numpy as np
 
 import audio2img
 from audio2img.errors import InputError
-from audio2img.types import ImageRequest, ImageResult, Transcript
+from audio2img.types import ImageRequest, ImageResult, SoundSummary, Transcript
 
 RECORD_VERSION = 1
 """Raised when a reader of the old version could no longer draw the same picture from a new record."""
@@ -32,7 +32,8 @@ class PictureRecord:
     request: with the width and height that the picture really has.
     model_hash: SHA-256 (hex) over the model's files; backend: what ran it ("coreml", "reference").
     noise_generator: what the seed was fed to.
-    transcript: what was heard, None where nobody spoke; audio_source: the sound's own name.
+    transcript: what was said, None where nobody spoke; sounds: those that were heard, None where nobody
+    listened for them; audio_source: the recording's own name.
     created: UTC, ISO 8601 ("2026-11-21T08:30:00Z").
     """
 
@@ -42,6 +43,7 @@ class PictureRecord:
     backend: str = ""
     noise_generator: str = ""
     transcript: Transcript | None = None
+    sounds: SoundSummary | None = None
     audio_source: str = ""
     audio2img_version: str = ""
     numpy_version: str = ""
@@ -53,6 +55,7 @@ class PictureRecord:
         image: ImageResult,
         *,
         transcript: Transcript | None = None,
+        sounds: SoundSummary | None = None,
         audio_source: str = "",
         noise_generator: str = NOISE_GENERATOR,
         created: datetime | None = None,
@@ -67,6 +70,7 @@ class PictureRecord:
             backend=image.backend,
             noise_generator=noise_generator,
             transcript=transcript,
+            sounds=sounds,
             audio_source=audio_source,
             audio2img_version=audio2img.__version__,
             numpy_version=np.__version__,

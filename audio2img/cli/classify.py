@@ -1,0 +1,144 @@
+"""`audio2img classify`: which sounds are in a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audio2img.cli.display import Display
+from audio2img.cli.first_run import ensure_models
+from audio2img.cli.job import run_job
+from audio2img.cli.options import json_option, offline_option, sound_model_option, talk_options
+from audio2img.cli.results import print_json, sounds_table
+from audio2img.cli.stage_options import open_pipeline
+from audio2img.types import SoundEvent, SoundEvents
+
+if TYPE_CHECKING:
+    from audio2img.audio.spectrogram import Spectrogram
+
+TOP = 10
+
+
+@click.command("classify")
+@click.argument("audio")
+@sound_model_option
+@click.option("--top", type=click.IntRange(1), default=TOP, metavar="N", help="Sounds in the table; 10.")
+@click.option(
+    "--max-results",
+    type=click.IntRange(-1),
+    metavar="N",
+    help="Sounds kept of each window; 5 unless given, -1 keeps all.",
+)
+@click.option("--timeline", is_flag=True, help="What leads when, instead of the table.")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["table", "timestamps"]),
+    default="table",
+    help="timestamps: a line for each window, such as “Timestamp 0: Dog (0.26)”.",
+)
+@click.option("--plot", metavar="FILE.png", help="Draw the spectrogram and the sounds under it.")
+@offline_option
+@json_option
+@talk_options
+def command(audio: str, plot: str | None, as_json: bool, max_results: int | None, **given: Any) -> None:
+    """Name the sounds in a recording. Prints those that lead most often and most surely.
+
+    AUDIO is any sound or video file, or - for standard input; it may last for hours.
+    """
+    if max_results == 0:
+        raise click.UsageError("--max-results takes one or more, or -1 for all")
+    if given["timeline"] and given["layout"] != "table":
+        raise click.UsageError("--timeline and --format timestamps print different things: choose one")
+    ensure_models(given, ("sound",))
+    with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
+        spectrogram = _open_spectrogram() if plot else None
+        watch = spectrogram.add if spectrogram else None
+        sounds = run_job(pipeline, lambda: pipeline.classify(audio, max_results, watch))
+        if plot and spectrogram:
+            display.say(f"the plot is in {_write_plot(sounds, spectrogram, audio, plot)}")
+    if as_json:
+        print_json(_as_table(audio, sounds, given))
+        return
+    if given["timeline"]:
+        lines = _write_timeline(sounds)
+    elif given["layout"] == "timestamps":
+        lines = _write_timestamps(sounds, max_results is None)
+    else:
+        lines = _write_table(sounds, given["top"])
+    for line in lines:
+        click.echo(line)
+
+
+def _open_spectrogram() -> Spectrogram:
+    from audio2img.audio.spectrogram import Spectrogram
+    from audio2img.output.sound_plot import check_plotting
+
+    check_plotting()
+    return Spectrogram()
+
+
+def _write_plot(sounds: SoundEvents, spectrogram: Spectrogram, audio: str, plot: str) -> Path:
+    from audio2img.output.sound_plot import write_sound_plot
+
+    title = "standard input" if audio == "-" else Path(audio).name
+    decibels, column_s = spectrogram.decibels(), spectrogram.column_s
+    return write_sound_plot(sounds, decibels, column_s, title, Path(plot).expanduser())
+
+
+def _write_table(sounds: SoundEvents, top: int) -> Iterator[str]:
+    from audio2img.scene import write_scene
+
+    rows = sounds.summary.categories[:top]
+    width = max(len("sound"), *(len(row.name) for row in rows))
+    yield f"{'sound':<{width}}  leads   mean   peak"
+    for row in rows:
+        scores = f"{row.lead_share:>4.0%}  {row.mean_score:>6.2f} {row.peak_score:>6.2f}"
+        yield f"{row.name:<{width}}  {scores}"
+    yield ""
+    yield f"to draw: {write_scene(sounds.summary.things).text or 'nothing'}"
+
+
+def _write_timeline(sounds: SoundEvents) -> Iterator[str]:
+    for event in sounds.timeline():
+        yield f"{_clock(event.start_s)} – {_clock(event.end_s)}  {event.name} ({event.score:.2f})"
+
+
+def _write_timestamps(sounds: SoundEvents, only_first: bool) -> Iterator[str]:
+    """As MediaPipe's own example prints it: when each window begins, in milliseconds."""
+    for index in range(sounds.summary.windows):
+        events = sounds.window(index)[: 1 if only_first else None]
+        heard = ", ".join(f"{event.name} ({event.score:.2f})" for event in events)
+        yield f"Timestamp {int(events[0].start_s * 1000)}: {heard}"
+
+
+def _as_table(audio: str, sounds: SoundEvents, given: dict[str, Any]) -> dict[str, Any]:
+    """All of it as plain JSON values; the timeline and the windows where they are asked for."""
+    table = {"source": audio, **sounds_table(sounds.summary.shortened(given["top"]))}
+    if given["timeline"]:
+        table["timeline"] = [_event_table(event) for event in sounds.timeline()]
+    if given["layout"] == "timestamps":
+        table["per_window"] = [
+            [_event_table(event) for event in sounds.window(index)] for index in range(sounds.summary.windows)
+        ]
+    return table
+
+
+def _event_table(event: SoundEvent) -> dict[str, Any]:
+    return {
+        "start_s": round(event.start_s, 4),
+        "end_s": round(event.end_s, 4),
+        "name": event.name,
+        "score": round(event.score, 4),
+    }
+
+
+def _clock(seconds: float) -> str:
+    """ "0:07.3", "1:02:07.3"."""
+    tenths = round(seconds * 10)
+    hours, minutes = divmod(tenths // 600, 60)
+    start = f"{hours}:{minutes:02d}" if hours else str(minutes)
+    return f"{start}:{tenths % 600 / 10:04.1f}"
