@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from audio2img.events import Event
     from audio2img.options import Options
     from audio2img.pipeline import Drawing, Pipeline
-    from audio2img.types import AudioClip, ImageRequest, ImageResult, Prompt, Segment, Transcript
+    from audio2img.types import (
+        AudioClip,
+        ImageRequest,
+        ImageResult,
+        Prompt,
+        Segment,
+        SoundEvent,
+        SoundEvents,
+        SoundSummary,
+        Transcript,
+    )
 
 __version__ = "0.1.0"
 
@@ -43,6 +53,9 @@ _HOMES = {
     "Pipeline": "pipeline",
     "Prompt": "types",
     "Segment": "types",
+    "SoundEvent": "types",
+    "SoundEvents": "types",
+    "SoundSummary": "types",
     "Transcript": "types",
     "UsageError": "errors",
 }
@@ -63,6 +76,9 @@ __all__ = [
     "Pipeline",
     "Prompt",
     "Segment",
+    "SoundEvent",
+    "SoundEvents",
+    "SoundSummary",
     "Transcript",
     "UsageError",
 ]

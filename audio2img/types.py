@@ -161,11 +161,13 @@ class SoundEvents:
     def timeline(self) -> tuple[SoundEvent, ...]:
         """The classes that lead, one event for each run of windows with the same one, end to end.
 
-        A run ends where the next one's first window begins; its score is the mean of its windows'.
+        A run ends half way between the middles of its last window and of the next one's first; its score
+        is the mean of its windows'.
         """
         leaders = self.classes[:, 0]
         firsts = [0, *(np.flatnonzero(np.diff(leaders.astype(np.int32))) + 1).tolist()]
-        starts_s = [*(float(self.starts_s[first]) for first in firsts), self.summary.duration_s]
+        middles_s = (self.starts_s[1:] + self.starts_s[:-1] + self.window_s) / 2
+        starts_s = [0.0, *(float(middles_s[first - 1]) for first in firsts[1:]), self.summary.duration_s]
         return tuple(
             SoundEvent(starts_s[run], starts_s[run + 1], self.names[leaders[first]], float(scores.mean()))
             for run, (first, scores) in enumerate(

@@ -43,6 +43,11 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def yamnet_file(shared_data: Path) -> Path:
+    return shared_data / "yamnet.tflite"
+
+
+@pytest.fixture(scope="session")
 def mini_whisper() -> Path:
     return MINI / "mini-whisper.bin"
 

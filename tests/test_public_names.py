@@ -15,7 +15,7 @@ def test_public_names_are_these() -> None:
     assert sorted(audio2img.__all__) == [
         "Audio2ImgError", "AudioClip", "CancelledError", "Drawing", "Event", "ImageRequest", "ImageResult",
         "InputError", "MachineError", "ModelError", "NothingToDrawError", "Options", "Pipeline", "Prompt",
-        "Segment", "Transcript", "UsageError",
+        "Segment", "SoundEvent", "SoundEvents", "SoundSummary", "Transcript", "UsageError",
     ]  # fmt: skip
 
 

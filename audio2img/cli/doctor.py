@@ -21,6 +21,7 @@ from audio2img.coreml import apple
 from audio2img.diagnosis import actions, machine
 from audio2img.diagnosis.checks import Check, State, as_markdown, failures
 from audio2img.errors import Audio2ImgError, MachineError
+from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 PACKAGES = (
     "av", "click", "huggingface_hub", "numpy", "pillow", "pywhispercpp", "sounddevice", "soxr", "tokenizers",
@@ -140,6 +141,26 @@ def _speech() -> Check:
     return Check("speech", "ok", f"heard “{heard.text}” in {time.perf_counter() - started:.1f} s")
 
 
+def _sounds() -> Check:
+    """Whether sounds can be named here: the extra, the model, and what it calls a tone."""
+    from audio2img.pipeline import Pipeline
+
+    started = time.perf_counter()
+    with Pipeline("mini", sound_model=with_settings().sound_model) as pipeline:
+        heard = pipeline.classify(_tone()).summary
+        name = pipeline.sound_model.name
+    spent = f"{time.perf_counter() - started:.1f} s"
+    return Check("sounds", "ok", f"{name}: a tone is “{heard.categories[0].name}”, in {spent}")
+
+
+def _tone() -> AudioClip:
+    """A second of 440 Hz."""
+    import numpy as np
+
+    times_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    return AudioClip((0.3 * np.sin(2 * np.pi * 440 * times_s)).astype(np.float32), "a tone")
+
+
 def _picture() -> Check:
     from audio2img.options import Options
     from audio2img.pipeline import Pipeline
@@ -186,6 +207,7 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "settings": _settings,
     "codecs": _codecs,
     "speech": _speech,
+    "sounds": _sounds,
     "core ml": machine.check_core_ml,
     "compute": machine.check_compute,
     "memory": machine.check_memory,
@@ -198,5 +220,15 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "dialogs": actions.check_dialogs,
     "log": _log,
 }
-OPTIONAL = ("microphone", "memory", "compiled cache", "quick actions", "shortcuts", "dialogs", "log")
-DEEP_CHECKS = ("system", "packages", "settings", "codecs", "speech")  # the others are asked more deeply
+OPTIONAL = (
+    "sounds",
+    "microphone",
+    "memory",
+    "compiled cache",
+    "quick actions",
+    "shortcuts",
+    "dialogs",
+    "log",
+)
+# The others are asked more deeply.
+DEEP_CHECKS = ("system", "packages", "settings", "codecs", "speech", "sounds")

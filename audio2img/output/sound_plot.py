@@ -49,7 +49,7 @@ def write_sound_plot(
         2, 1, sharex=True, height_ratios=(3.0, 0.3 * len(names) + 0.2)
     )
     unit_s, unit = (60.0, "minutes") if sounds.summary.duration_s > LONG_S else (1.0, "seconds")
-    _draw_spectrogram(above, decibels, decibels.shape[1] * column_s / unit_s)
+    _draw_spectrogram(above, decibels, max(1, decibels.shape[1]) * column_s / unit_s)
     image = _draw_sounds(below, names, sounds, unit_s)
     below.set_xlabel(unit)
     below.set_xlim(0, sounds.summary.duration_s / unit_s)

@@ -17,7 +17,7 @@ OPTIONS: dict[Kind, str] = {
     "image": "give it with --model",
     "speech": "give it with --speech-model",
     "vad": "it tells speech from silence; give it as vad_model in settings.toml",
-    "sound": "it names sounds, and neither hears words nor draws",
+    "sound": "it names sounds; give it with --sound-model",
 }
 EMBEDDED: dict[str, str] = {"image": "--model mini", "speech": "--speech-model mini-whisper"}
 
@@ -183,12 +183,11 @@ def _not_installed(name: str, kind: Kind, is_default: bool, preferred: str | Non
             f"the files of {name} are missing: {wanted.row.embedded_path}", "reinstall audio2img"
         )
     size = f"{wanted.variant.download_bytes / 1e6:,.0f} MB to download"
-    if not is_default:
+    if not is_default or kind not in EMBEDDED:
         return ModelError(f"{name} is not on this machine ({size})", f"run: audio2img models get {name}")
-    other = f"; or try the embedded one: {EMBEDDED[kind]}" if kind in EMBEDDED else ""
     return ModelError(
         f"the {kind} model {name} is not on this machine ({size})",
-        f"run: audio2img models get default{other}",
+        f"run: audio2img models get default; or try the embedded one: {EMBEDDED[kind]}",
     )
 
 

@@ -40,7 +40,10 @@ def test_run_as_json_tells_everything(
 ) -> None:
     done = audio2img("run", demo_audio, "--json", "-o", tmp_path, "--seed", 5, "--count", 2, "--steps", 3)
     table = json.loads(done.stdout)
-    assert set(table) == {"pictures", "prompt", "negative_prompt", "dropped", "transcript", "timings_s"}
+    assert set(table) == {
+        "pictures", "prompt", "negative_prompt", "dropped", "transcript", "sounds", "timings_s",
+    }  # fmt: skip
+    assert table["sounds"] is None
     assert table["transcript"]["text"] == DEMO_TEXT
     assert table["prompt"] == "a big red house at night"
     assert [(picture["seed"], picture["index"]) for picture in table["pictures"]] == [(5, 0), (5, 1)]

@@ -1,10 +1,15 @@
-"""Small ggml Whisper files with random weights, written here by the format's description alone."""
+"""Small model files with made-up weights: ggml Whispers, and TFLite classifiers.
+
+The first are written by the format's description alone, the second with LiteRT's own schema.
+"""
 
 from __future__ import annotations
 
 import struct
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -98,3 +103,85 @@ def write_whisper() -> WriteWhisper:
 def random_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """English only, of full context."""
     return _write_whisper(tmp_path_factory.mktemp("ggml") / "random.bin")
+
+
+class WriteTflite(Protocol):
+    def __call__(
+        self, path: Path, *, shape: tuple[int, ...] = (1, 15600), n_scores: int = 521, is_free: bool = False,
+        has_sigmoid: bool = True, labels: Sequence[str] = (),
+    ) -> Path: ...  # fmt: skip
+
+
+def _write_tflite(
+    path: Path,
+    *,
+    shape: tuple[int, ...] = (1, 15600),
+    n_scores: int = 521,
+    is_free: bool = False,
+    has_sigmoid: bool = True,
+    labels: Sequence[str] = (),
+) -> Path:
+    """A classifier of one layer, whose later scores grow with the first ten samples.
+
+    is_free: its input has no length of its own. labels: appended as TFLite's metadata is, in a zip.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def tensor(name: str, size: Sequence[int], buffer: int = 0) -> Any:
+        one = schema.TensorT()
+        one.name, one.shape, one.buffer = name.encode(), np.array(size, np.int32), buffer
+        one.type = schema.TensorType.FLOAT32
+        return one
+
+    def operator(code: int, inputs: Sequence[int], output: int) -> Any:
+        one = schema.OperatorT()
+        one.opcodeIndex = code
+        one.inputs, one.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        return one
+
+    def operator_code(code: int) -> Any:
+        one = schema.OperatorCodeT()
+        one.deprecatedBuiltinCode = one.builtinCode = code
+        one.version = 1
+        return one
+
+    weights = np.zeros((n_scores, shape[-1]), np.float32)
+    weights[:, :10] = np.linspace(0, 1, n_scores)[:, None]
+    filled = schema.BufferT()
+    filled.data = np.frombuffer(weights.tobytes(), np.uint8)
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        tensor("sound", [1, 1] if is_free else shape),
+        tensor("weights", weights.shape, 1),
+        tensor("logits", (1, n_scores)),
+        tensor("scores", (1, n_scores)),
+    ]
+    if is_free:
+        graph.tensors[0].shapeSignature = np.array([1, -1], np.int32)
+    layer = operator(0, [0, 1, -1], 2)
+    layer.builtinOptions = schema.FullyConnectedOptionsT()
+    layer.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    graph.operators = [layer, operator(1, [2], 3)] if has_sigmoid else [layer]
+    graph.inputs = np.array([0], np.int32)
+    graph.outputs = np.array([3 if has_sigmoid else 2], np.int32)
+    model = schema.ModelT()
+    model.version = 3
+    model.subgraphs = [graph]
+    model.buffers = [schema.BufferT(), filled]
+    model.operatorCodes = [
+        operator_code(schema.BuiltinOperator.FULLY_CONNECTED),
+        operator_code(schema.BuiltinOperator.LOGISTIC),
+    ]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    if labels:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("labels.txt", "\n".join(labels) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_tflite() -> WriteTflite:
+    return _write_tflite
