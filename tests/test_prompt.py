@@ -16,6 +16,7 @@ from audio2img.prompt import (
     fit_prompt,
     join_negatives,
     load_styles,
+    load_templates,
     make_prompt,
 )
 from audio2img.types import Prompt
@@ -251,3 +252,28 @@ def test_fitting_again_loses_nothing():
         fit_prompt(Prompt("one two three four five"), fit_words), lambda text: fit_words(text, 3)
     )
     assert sorted(f"{twice.text} {twice.dropped}".split()) == sorted(["one", "two", "three", "four", "five"])
+
+
+# Templates in files
+
+
+def test_the_templates_that_come_with_it():
+    templates = load_templates()
+    assert {"older", "scene", "panorama", "moment", "mood"} <= set(templates)
+    for template in templates.values():
+        assert template.description
+        assert make_prompt("a barking dog", template=template.name.upper()).text != "a barking dog"
+    assert make_prompt("a dog, rain", template="older") == Prompt("generate an image of a dog, rain")
+
+
+def test_a_template_of_ones_own(tmp_path):
+    (tmp_path / "older.toml").write_text('template = "once: {prompt}"\nnegative = "new"\n')
+    assert make_prompt("a house", template="older", templates_dir=tmp_path) == Prompt("once: a house", "new")
+    with pytest.raises(UsageError, match=r"no template called 'newer'") as caught:
+        make_prompt("a house", template="newer", templates_dir=tmp_path)
+    assert "older, panorama, scene" in caught.value.remedy
+
+
+def test_what_follows_the_words():
+    prompt = make_prompt("please draw a house. Thanks.", scene=", rain on a roof", template="{prompt}!")
+    assert prompt.text == "a house, rain on a roof!"

@@ -229,3 +229,29 @@ def test_memory_does_not_grow_with_the_recording(yamnet):
         tracemalloc.stop()
         assert sounds.summary.duration_s == minutes * 60
     assert peaks[1] - peaks[0] < 300_000
+
+
+@pytest.mark.parametrize("ending", ["mp3", "m4a", "flac", "opus"])
+def test_any_codec_comes_through(yamnet, jfk, tmp_path, ending):
+    path = tmp_path / f"memo.{ending}"
+    _encode(jfk.samples[: 4 * SECOND], path)
+    assert leader(yamnet.classify(stream_audio(path))) == "Speech"
+
+
+def _encode(samples, path):
+    import av
+
+    codec = {"mp3": "libmp3lame", "m4a": "aac", "flac": "flac", "opus": "libopus"}[path.suffix[1:]]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=SAMPLE_RATE_HZ)
+        frame = av.AudioFrame.from_ndarray(
+            (samples[None] * 32767).astype(np.int16), format="s16", layout="mono"
+        )
+        frame.sample_rate = SAMPLE_RATE_HZ
+        stream.layout = "mono"
+        resampler = av.AudioResampler(
+            stream.format.name if stream.format else "fltp", "mono", SAMPLE_RATE_HZ, stream.frame_size or 1024
+        )
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
