@@ -62,12 +62,14 @@ class Desk:
         (step,) = plistlib.loads((path / "Contents" / "document.wflow").read_bytes())["actions"]
         return str(step["action"]["ActionParameters"]["COMMAND_STRING"])
 
-    def press(self, name: str, *files: str | bytes | Path) -> subprocess.CompletedProcess[bytes]:
+    def press(
+        self, name: str, *files: str | bytes | Path, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run an action as Automator and Shortcuts do: zsh -c, files as arguments, hardly an environment."""
         self.notes.unlink(missing_ok=True)
         return subprocess.run(
             ["zsh", "-f", "-c", self.script(name), "-", *files],
-            env={"HOME": str(self.home), "PATH": AUTOMATOR_PATH},
+            env={"HOME": str(self.home), "PATH": AUTOMATOR_PATH, **(env or {})},
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,

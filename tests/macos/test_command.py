@@ -10,8 +10,7 @@ import pytest
 from audio2img.errors import MachineError
 from audio2img.macos import command as module
 from audio2img.macos.command import find_command
-
-from .conftest import INSTALLED
+from tests.macos.conftest import INSTALLED
 
 
 def make(path: Path) -> Path:

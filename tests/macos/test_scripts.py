@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audio2img.audio.decode import decode_audio
 from audio2img.macos.actions import ACTIONS
 from audio2img.macos.scripts import build_script, command_in_script, name_in_script
 from audio2img.output.png import read_record
-
-from .conftest import AUTOMATOR_PATH, Desk
+from tests.live_microphone import LiveMicrophone, live_microphone
+from tests.macos.conftest import AUTOMATOR_PATH, Desk
 
 HARD_NAMES = (
     "two  spaces and a trailing one ",
@@ -289,46 +293,41 @@ def test_silence_is_answered_with_words(desk, tmp_path):
     assert dialog.startswith("silent.wav: Nothing to draw: ")
 
 
-@pytest.fixture
-def microphone(desk, demo_audio):
-    """microphone(samples as raw 16-bit mono at 16 kHz): what the desk's default microphone hears.
-
-    ALSA finds it through .asoundrc in the home folder, the only thing that an empty environment leaves.
-    """
-    if not sys.platform.startswith("linux"):
-        pytest.skip("needs Linux with PortAudio: apt install libportaudio2")
-    try:
-        import sounddevice  # noqa: F401
-    except OSError:
-        pytest.skip("needs Linux with PortAudio: apt install libportaudio2")
-
-    def plug_in(raw: bytes) -> None:
-        path = desk.home.parent / "microphone.raw"
-        path.write_bytes(raw)
-        (desk.home / ".asoundrc").write_text(
-            "pcm.!default { type plug slave { pcm { type file slave.pcm { type null } file /dev/null "
-            f'infile "{path}" format raw }} rate 16000 channels 1 format S16_LE }} }}\n'
-        )
-
-    return plug_in
-
-
 @pytest.mark.slow
-def test_what_is_spoken_becomes_a_picture(desk, demo_audio, microphone):
-    from audio2img.audio.decode import decode_audio
-
+def test_what_is_spoken_becomes_a_picture(desk, demo_audio):
+    """Into a real stream, as soon as somebody listens; the end is when the speaker stops."""
+    if shutil.which("pulseaudio") is None:
+        pytest.skip("needs pulseaudio: apt install pulseaudio")
     desk.put_real_command()
-    samples = decode_audio(demo_audio).samples
-    microphone((samples * 32767).astype("<i2").tobytes() + bytes(2 * 16000 * 12))
-    (picture,) = drawn(desk, desk.press("speak"))
+    with live_microphone() as microphone, ThreadPoolExecutor() as pool:
+        pressed = pool.submit(desk.press, "speak", env=microphone.environment)
+        deadline = time.monotonic() + 60
+        while not is_listened_to(microphone):
+            assert time.monotonic() < deadline, desk.log
+            time.sleep(0.1)
+        microphone.say(decode_audio(demo_audio).samples)
+        (picture,) = drawn(desk, pressed.result())
     assert read_record(picture).request.prompt == "a big red house at night"
     assert desk.notifications[0] == "Listening: say what you want to see."
 
 
+def is_listened_to(microphone: LiveMicrophone) -> bool:
+    command = ["pactl", "list", "short", "source-outputs"]
+    env = {**os.environ, **microphone.environment}
+    return bool(subprocess.run(command, env=env, capture_output=True, check=False).stdout)
+
+
 @pytest.mark.slow
-def test_a_microphone_that_may_not_be_heard_is_said(desk, microphone):
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux with PortAudio")
+def test_a_microphone_that_may_not_be_heard_is_said(desk):
+    """ALSA finds it through .asoundrc in the home folder: the environment is as empty as Automator's."""
     desk.put_real_command()
-    microphone(bytes(2 * 16000 * 20))
+    zeros = desk.home.parent / "microphone.raw"
+    zeros.write_bytes(bytes(2 * 16000 * 20))
+    (desk.home / ".asoundrc").write_text(
+        "pcm.!default { type plug slave { pcm { type file slave.pcm { type null } file /dev/null "
+        f'infile "{zeros}" format raw }} rate 16000 channels 1 format S16_LE }} }}\n'
+    )
     desk.press("speak")
     (dialog,) = desk.dialogs
     assert "digital silence" in dialog
