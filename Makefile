@@ -43,12 +43,13 @@ install: ## The command audio2img on your PATH (PREFIX=~/.local, EXTRAS=diffuser
 	@$(PYTHON) scripts/install.py install --prefix "$(PREFIX)" --way "$(or $(WAY),auto)" --extras "$(EXTRAS)"
 
 uninstall: ## Remove what make install and make shortcuts made, and nothing else
+	@if [ -x $(BIN)/audio2img ]; then $(BIN)/audio2img actions uninstall --quiet >&2 || true; fi
 	@$(PYTHON) scripts/install.py uninstall --prefix "$(PREFIX)"
 
 shortcuts: ## Quick Actions and Shortcuts on this Mac (DEST=FOLDER only writes them there)
 	@command="$(PREFIX)/bin/audio2img"; \
 	if [ ! -x "$$command" ]; then \
-	  $(MAKE) --no-print-directory $(VENV)/.ready && command="$(BIN)/audio2img" || exit; \
+	  $(MAKE) --silent $(VENV)/.ready >&2 && command="$(BIN)/audio2img" || exit; \
 	fi; \
 	"$$command" actions install $(if $(DEST),--dest "$(DEST)") $(ARGS)
 
