@@ -22,7 +22,7 @@ from audio2img.cli.options import (
 )
 from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import live_input, make_options, microphone_of, open_pipeline, output_of
-from audio2img.errors import Audio2ImgError, UsageError
+from audio2img.errors import Audio2ImgError, NothingToDrawError, UsageError
 from audio2img.options import Options
 from audio2img.pipeline import Drawing, Pipeline
 from audio2img.store.rows import Kind
@@ -113,7 +113,12 @@ def _hear(
         clip = pipeline.record(given["seconds"] or SOUND_S, microphone_of(given))
         recordings.append(clip)
         return clip, None
-    return pipeline.hear(live_input(given), options, recordings.append)
+    try:
+        return pipeline.hear(live_input(given), options, recordings.append)
+    except NothingToDrawError:
+        if options.hear != "both" or not recordings:
+            raise
+        return recordings[0], None  # no words, but perhaps a sound
 
 
 def _keep(clip: AudioClip, name: Path, display: Display) -> None:
