@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audio2img.drawing import Drawing
     from audio2img.errors import (
         Audio2ImgError,
         CancelledError,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     )
     from audio2img.events import Event
     from audio2img.options import Options
-    from audio2img.pipeline import Drawing, Pipeline
+    from audio2img.pipeline import Pipeline
     from audio2img.types import (
         AudioClip,
         ImageRequest,
@@ -41,7 +42,7 @@ _HOMES = {
     "Audio2ImgError": "errors",
     "AudioClip": "types",
     "CancelledError": "errors",
-    "Drawing": "pipeline",
+    "Drawing": "drawing",
     "Event": "events",
     "ImageRequest": "types",
     "ImageResult": "types",

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
+from audio2img.background import Result, in_background
 from audio2img.errors import CancelledError
-from audio2img.pipeline import Pipeline, Result, in_background
+from audio2img.pipeline import Pipeline
 
 GRACE_S = 10.0  # how long native code may take to notice that it should stop
 
