@@ -14,9 +14,9 @@ from pathlib import Path
 from audio2img.config import read_toml
 from audio2img.types import HeardThing, SoundCategory, SoundRole
 
-SILENCE = "Silence"
 LEAST_WEIGHT = 0.05  # weaker categories are guesses
 LEAST_PEAK = 0.15  # and so are those that the model is never surer of than this
+SURE_PEAK = 0.4  # from here on a sound was there, if only between words or in a minute of quiet
 SPEAKS_FOR = 0.2  # a synonym is believed when its mean score is at least this share of the surest one's
 
 
@@ -62,12 +62,14 @@ def describe_sounds(categories: Sequence[SoundCategory]) -> tuple[HeardThing, ..
     Bark become "a barking dog". A class that the table does not know is painted by its name.
     """
     known = {one.name: one for one in load_sound_classes()}
-    # A word in a minute of quiet is a word: weights count where there is something to hear.
-    silent = sum(category.lead_share for category in categories if category.name == SILENCE)
-    least = LEAST_WEIGHT * (1 - silent) if silent < 1 else LEAST_WEIGHT
+    masked = sum(
+        category.lead_share
+        for category in categories
+        if category.name in known and known[category.name].role in ("voice", "silence")
+    )
     groups: list[_Group] = []
     for category in categories:
-        if category.weight < least or category.peak_score < LEAST_PEAK:
+        if not _is_heard(category, masked):
             continue
         name = category.name
         one = known.get(name) or SoundClass(name, name.lower(), ("", name))
@@ -76,6 +78,17 @@ def describe_sounds(categories: Sequence[SoundCategory]) -> tuple[HeardThing, ..
             groups.append(group := [])
         group.append((one, category))
     return tuple(_describe_group(group) for group in groups)
+
+
+def _is_heard(category: SoundCategory, masked: float) -> bool:
+    """Whether a category is more than a guess. masked: the share of windows led by speech or silence.
+
+    Speech drowns what is behind it, which shows between the words only, and silence leaves little to
+    hear: there a category counts by the windows that are left, if the model is sure of it in one.
+    """
+    if category.weight >= LEAST_WEIGHT:
+        return category.peak_score >= LEAST_PEAK
+    return category.weight >= LEAST_WEIGHT * (1 - masked) and category.peak_score >= SURE_PEAK
 
 
 def _is_of(one: SoundClass, group: _Group) -> bool:

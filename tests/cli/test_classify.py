@@ -178,6 +178,9 @@ def test_both_puts_the_sounds_into_the_spoken_prompt(audio2img: Command, tmp_pat
     spoken = decode_audio(Path(__file__).parents[2] / "models" / "mini" / "demo.flac").samples
     mixed = np.concatenate([spoken, surf(6)])
     path = write_wav(AudioClip(mixed), tmp_path / "mixed.wav")
+    model = Path(__file__).parents[2] / "models" / "mini" / "coreml"  # by its path a model like any other
+    table, _ = draw(audio2img, path, "--hear", "both", "--model", model)
+    assert table["prompt"].startswith("a big red house at night, waves breaking on a shore")
     table, errors = draw(audio2img, path, "--hear", "both")
     assert "red house" in table["transcript"]["text"]
     assert table["prompt"].startswith("a big red house at night")

@@ -255,3 +255,24 @@ def test_keeping_what_is_a_file_already_is_refused(
     audio2img: Any, assert_fails: Any, demo_audio: Path
 ) -> None:
     assert_fails(audio2img("run", demo_audio, "--keep-audio"), 2, "--keep-audio")
+
+
+@pytest.mark.parametrize("hear", ["sounds", "both"])
+def test_sounds_come_from_the_microphone_too(
+    microphone: LiveMicrophone, demo_audio: Path, yamnet_file: Path, tmp_path: Path, hear: str
+) -> None:
+    options = ("--hear", hear, "--sound-model", str(yamnet_file), *(["--seconds", "2"] * (hear == "sounds")))
+    terminal = Terminal(microphone, tmp_path, "run", "-o", "out", "--json", "--steps", "2", *options)
+    terminal.wait_for("listening" if hear == "sounds" else "waiting")
+    if hear == "sounds":
+        microphone.say((0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * 16_000) / 16_000)).astype(np.float32))
+    else:
+        speak(microphone, demo_audio)
+    exit_code, output = terminal.end()
+    assert exit_code == 0, terminal.shown
+    table = json.loads(output)
+    if hear == "sounds":
+        assert (table["transcript"], table["prompt"]) == (None, "a telephone off the hook")
+    else:
+        assert table["transcript"]["text"] == SENTENCE
+        assert table["sounds"]["speech_leads"] is True

@@ -89,3 +89,12 @@ def test_guesses_are_left_out():
 def test_a_word_in_a_minute_of_quiet_counts():
     said = [SoundCategory("Silence", 0.98, 0.95, 1.0), SoundCategory("Speech", 0.02, 0.02, 0.9)]
     assert [thing.role for thing in describe_sounds(said)] == ["silence", "voice"]
+
+
+def test_between_the_words_a_sure_sound_counts_and_a_guess_does_not():
+    speech = SoundCategory("Speech", 0.9, 0.9, 1.0)
+    sea = SoundCategory("Ocean", 0.05, 0.04, 0.5)
+    guess = SoundCategory("Eruption", 0.05, 0.02, 0.24)
+    assert [thing.phrase for thing in describe_sounds([speech, sea, guess])] == [
+        "a person speaking", "the ocean",
+    ]  # fmt: skip
