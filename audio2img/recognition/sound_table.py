@@ -17,7 +17,7 @@ from audio2img.types import HeardThing, SoundCategory, SoundRole
 LEAST_WEIGHT = 0.05  # weaker categories are guesses
 LEAST_PEAK = 0.15  # and so are those that the model is never surer of than this
 SURE_PEAK = 0.4  # from here on a sound was there, if only between words or in a minute of quiet
-SPEAKS_FOR = 0.2  # a synonym is believed when its mean score is at least this share of the surest one's
+STEP = 2.0  # each step of a topic says so much more that half the score is enough
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ def describe_sounds(categories: Sequence[SoundCategory]) -> tuple[HeardThing, ..
     Of the synonyms that are strong enough the one that says most gives the words: Animal, Dog and
     Bark become "a barking dog". A class that the table does not know is painted by its name.
     """
-    known = {one.name: one for one in load_sound_classes()}
+    known = {one.name.lower(): one for one in load_sound_classes()}
     masked = sum(
         category.lead_share
         for category in categories
-        if category.name in known and known[category.name].role in ("voice", "silence")
+        if (one := known.get(category.name.lower())) and one.role in ("voice", "silence")
     )
     groups: list[_Group] = []
     for category in categories:
         if not _is_heard(category, masked):
             continue
         name = category.name
-        one = known.get(name) or SoundClass(name, name.lower(), ("", name))
+        one = known.get(name.lower()) or SoundClass(name, name.lower(), ("", name))
         group = next((group for group in groups if _is_of(one, group)), None)
         if group is None:
             groups.append(group := [])
@@ -98,8 +98,6 @@ def _is_of(one: SoundClass, group: _Group) -> bool:
 
 def _describe_group(group: _Group) -> HeardThing:
     # By mean scores: the class of a whole family nearly always leads those that say more.
-    surest = max(category.mean_score for _, category in group)
-    believed = [pair for pair in group if pair[1].mean_score >= SPEAKS_FOR * surest]
-    words, _ = max(believed, key=lambda pair: (len(pair[0].topic), pair[1].mean_score))
+    words, _ = max(group, key=lambda pair: pair[1].mean_score * STEP ** len(pair[0].topic))
     weight = max(category.weight for _, category in group)
     return HeardThing(words.phrase, words.name, weight, words.role, words.mini)

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ class SoundModel:
     """One loaded file. Not for two threads at once: the caller holds a lock around every call.
 
     names: what its scores are of: the labels that the file brings along (TFLite metadata), or else
-    `default_names` where there are as many scores.
+    `default_names`, whichever there are as many scores of.
 
     Raises ModelError for a file that is missing, damaged, or hears or says something else than
     windows of WINDOW samples and a score for each name; MachineError where LiteRT is not installed.
@@ -40,14 +41,13 @@ class SoundModel:
     def __init__(self, path: Path, default_names: Sequence[str], threads: int = 1) -> None:
         interpreter_class = load_interpreter_class()
         _check_identifier(path)
-        own_names = read_labels(path)
+        known = (*read_labels(path), tuple(default_names))
         with _native_talk_aside():
             try:
                 self._interpreter = interpreter_class(model_path=os.fspath(path), num_threads=threads)
                 self._input = _open_input(self._interpreter, path)
                 self._interpreter.allocate_tensors()
-                self._output = _find_scores(self._interpreter, len(own_names or default_names), path)
-                self.names = tuple(own_names or default_names)
+                self._output, self.names = _find_scores(self._interpreter, known, path)
                 noise = np.random.default_rng(0).uniform(-1, 1, WINDOW).astype(np.float32)
                 scores = self.score(noise)
             except (ValueError, RuntimeError, TypeError) as error:
@@ -77,17 +77,21 @@ def load_interpreter_class() -> Any:
     return Interpreter
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in a file's metadata, which TFLite appends as a zip; () where there are none."""
+def read_labels(path: Path) -> tuple[tuple[str, ...], ...]:
+    """The lists of labels in a file's metadata, which TFLite appends as a zip; () where there are none."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.endswith(LABELS_SUFFIX)]
-            if not entries or entries[0].file_size > LABELS_LIMIT_BYTES:
-                return ()
-            lines = archive.read(entries[0]).decode("utf-8").splitlines()
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, RuntimeError, OSError):
+            texts = [
+                archive.read(entry).decode("utf-8")
+                for entry in archive.infolist()
+                if entry.filename.endswith(LABELS_SUFFIX)
+                and entry.file_size <= LABELS_LIMIT_BYTES
+                and entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            ]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
         return ()
-    return tuple(line.strip() for line in lines if line.strip())
+    lists = (tuple(line.strip() for line in text.splitlines() if line.strip()) for text in texts)
+    return tuple(labels for labels in lists if labels)
 
 
 def _check_identifier(path: Path) -> None:
@@ -118,14 +122,19 @@ def _open_input(interpreter: Any, path: Path) -> dict[str, Any]:
     return dict(interpreter.get_input_details()[0])
 
 
-def _find_scores(interpreter: Any, n_names: int, path: Path) -> dict[str, Any]:
+def _find_scores(
+    interpreter: Any, known: Sequence[tuple[str, ...]], path: Path
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The output that holds a score for each name, found by its shape: files differ in their order."""
     outputs = interpreter.get_output_details()
-    for output in outputs:
-        if output["dtype"] is np.float32 and len(output["shape"]) and output["shape"][-1] == n_names:
-            return dict(output)
+    for names in known:
+        for output in outputs:
+            shape = output["shape"]
+            if output["dtype"] is np.float32 and len(shape) and shape[-1] == len(names):
+                return dict(output), names
     shapes = ", ".join(str(list(map(int, output["shape"]))) for output in outputs)
-    raise _refused(path, f"it gives {shapes}, not [1, {n_names}], a score for each kind of sound")
+    wanted = " or ".join(f"[1, {len(names)}]" for names in known)
+    raise _refused(path, f"it gives {shapes}, not {wanted}, a score for each kind of sound")
 
 
 def _refused(path: Path, reason: str) -> ModelError:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
 import random
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from audio2img.errors import MachineError, ModelError
 from audio2img.recognition.tflite import SoundModel, read_labels
@@ -48,8 +52,26 @@ def test_an_input_of_free_length_is_made_a_window(write_tflite, tmp_path):
 
 def test_a_file_may_bring_its_own_labels(write_tflite, tmp_path):
     path = write_tflite(tmp_path / "own.tflite", n_scores=3, labels=["Drip", "Drop", "Drum"])
-    assert read_labels(path) == ("Drip", "Drop", "Drum")
+    assert read_labels(path) == (("Drip", "Drop", "Drum"),)
     assert SoundModel(path, NAMES).names == ("Drip", "Drop", "Drum")
+
+
+def test_labels_of_something_else_are_passed_over(write_tflite, tmp_path):
+    path = write_tflite(tmp_path / "own.tflite", labels=["a note", "and no labels"])
+    assert SoundModel(path, NAMES).names == tuple(NAMES)
+
+
+@given(st.data())
+def test_any_metadata_can_be_read_or_is_none(tmp_path_factory, data):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", data.draw(st.sampled_from([0, 8, 12, 14]))) as archive:
+        archive.writestr("labels.txt", "Drip\nDrop\n")
+    changed = bytearray(content.getvalue())
+    for place in data.draw(st.lists(st.integers(0, len(changed) - 1), max_size=4)):
+        changed[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("labels") / "x.tflite"
+    path.write_bytes(b"\0\0\0\0TFL3" + changed[: data.draw(st.integers(0, len(changed)))])
+    assert all(isinstance(label, str) for labels in read_labels(path) for label in labels)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +80,7 @@ def test_a_file_may_bring_its_own_labels(write_tflite, tmp_path):
         ({"shape": (1, 100)}, "it takes float32 [1, 100], not [1, 15600]"),
         ({"shape": (1, 44100), "n_scores": 7}, "it takes float32 [1, 44100]"),
         ({"n_scores": 7}, "it gives [1, 7], not [1, 521]"),
-        ({"n_scores": 7, "labels": ["a", "b"]}, "it gives [1, 7], not [1, 2]"),
+        ({"n_scores": 7, "labels": ["a", "b"]}, "it gives [1, 7], not [1, 2] or [1, 521]"),
         ({"has_sigmoid": False}, "not between 0 and 1"),
     ],
 )
