@@ -58,8 +58,8 @@ def load_sound_classes() -> tuple[SoundClass, ...]:
 def describe_sounds(categories: Sequence[SoundCategory]) -> tuple[HeardThing, ...]:
     """What was heard, best first, near synonyms together; categories: best first.
 
-    Of the synonyms that are strong enough the one that says most gives the words: Animal, Dog and
-    Bark become "a barking dog". A class that the table does not know is painted by its name.
+    Of synonyms the one gives the words that says most and is sure enough: Animal, Dog and Bark become
+    "a barking dog". A class that the table does not know is painted by its name.
     """
     known = {one.name.lower(): one for one in load_sound_classes()}
     masked = sum(
