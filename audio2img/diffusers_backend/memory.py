@@ -10,6 +10,7 @@ _WORDS = (
     "not enough memory",  # the same on Windows
     "alloc_failed",  # cuBLAS, cuDNN
     "could not create a memory object",  # oneDNN
+    "could not create a primitive",  # the same, which has few other reasons
 )
 
 

@@ -152,9 +152,16 @@ def _find_class(part: Part) -> Any:
     return getattr(transformers, part.class_name)
 
 
-def _compile(unet: Any, plan: Plan) -> None:
-    """Have torch compile the UNet at its first call; what it makes is kept in our cache folder."""
+def keep_compiled() -> None:
+    """Have what torch compiles kept in our cache folder, unless the person has chosen another.
+
+    To be called before diffusers is imported, which makes torch choose a temporary folder.
+    """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "torch-compiled"))
+
+
+def _compile(unet: Any, plan: Plan) -> None:
+    """Have torch compile the UNet at its first call."""
     is_cuda = plan.device.kind == "cuda"
     unet.compile(mode="reduce-overhead" if is_cuda else "default", fullgraph=True, dynamic=False)
 

@@ -16,7 +16,7 @@ from audio2img.diffusers_backend.conditioning import Conditioner, Conditioning
 from audio2img.diffusers_backend.defaults import find_defaults
 from audio2img.diffusers_backend.folder import ModelFolder, looks_like_ours, read_folder
 from audio2img.diffusers_backend.memory import is_out_of_memory, release_memory
-from audio2img.diffusers_backend.parts import Parts, load_parts
+from audio2img.diffusers_backend.parts import Parts, keep_compiled, load_parts
 from audio2img.diffusers_backend.plan import Needs, Plan, Wishes, find_device, make_plan
 from audio2img.diffusers_backend.schedulers import Walk
 from audio2img.diffusers_backend.unet import Direct, GuidedUNet, Replayed
@@ -66,6 +66,8 @@ class DiffusersBackend:
         machine cannot draw it, UsageError for wishes that make no sense.
         """
         wishes = wishes or Wishes()
+        if wishes.compile:
+            keep_compiled()
         model = find_model(Path(path), name)
         used = [lora.as_recorded() for lora in loras]
         plan = make_plan(find_device(wishes.device), find_needs(model), wishes)
