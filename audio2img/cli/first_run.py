@@ -9,6 +9,7 @@ from audio2img.backends import check_diffusers
 from audio2img.cli.options import with_settings
 from audio2img.errors import ModelError
 from audio2img.store.catalog import EMBEDDED, default_name, find_missing
+from audio2img.store.machine import check_fits
 from audio2img.store.rows import Kind, Wanted
 
 
@@ -30,9 +31,10 @@ def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
     names = {"image": image, "speech": settings.speech_model, "sound": settings.sound_model}
     found = [find_missing(names[kind], kind, preferred_attention()) for kind in kinds]
     missing = [model for model in found if model is not None and model.row.kind in kinds]
-    for model in missing:
+    for model in missing:  # before gigabytes are on their way
         if model.row.format == "diffusers":
-            check_diffusers(model.name)  # before gigabytes are on their way
+            check_diffusers(model.name)
+        check_fits(model.row)
     if missing:
         _get(missing, given.get("quiet", False))
 

@@ -9,6 +9,7 @@ import click
 from audio2img.cli.options import json_option, offline_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.store.catalog import default_name, find_wanted
+from audio2img.store.machine import check_fits
 from audio2img.store.receipts import installed
 from audio2img.store.rows import Kind, Wanted
 
@@ -18,11 +19,14 @@ DEFAULT_KINDS: tuple[Kind, ...] = ("image", "speech")
 
 @click.command("get")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...|default")
+@click.option("--anyway", is_flag=True, help="Even a model that needs more memory than there is.")
 @click.option("--accept-license", is_flag=True, help="Accept the licences that are shown; for scripts.")
 @offline_option
 @json_option
 @talk_options
-def command(names: tuple[str, ...], accept_license: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(
+    names: tuple[str, ...], anyway: bool, accept_license: bool, as_json: bool, quiet: bool, verbose: bool
+) -> None:
     """Download models by name; "default" stands for those this machine takes when none is named.
 
     Prints where each is. What was interrupted goes on where it stopped; what is here already is
@@ -40,6 +44,8 @@ def command(names: tuple[str, ...], accept_license: bool, as_json: bool, quiet: 
 
         for model in missing:
             check_gettable(model)
+            if not anyway:
+                check_fits(model.row)
         download(missing, agree(missing, accept_license, quiet), quiet)
     _print_paths(models, as_json)
 

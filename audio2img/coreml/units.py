@@ -7,7 +7,6 @@ more performance cores the graphics card is the faster one, for attention as it 
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from functools import cache
 from audio2img.coreml import apple
 from audio2img.coreml.layout import Attention
 from audio2img.errors import UsageError
+from audio2img.store.machine import memory_bytes
 
 COMPUTE_UNITS = ("ALL", "CPU_AND_GPU", "CPU_AND_NE", "CPU_ONLY")
 """What Core ML may run a part on; the names of coremltools' ComputeUnit."""
@@ -75,14 +75,6 @@ def performance_cores() -> int | None:
         )  # fmt: skip
         return int(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-
-
-def memory_bytes() -> int | None:
-    """The machine's memory; None where it is not known."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
         return None
 
 

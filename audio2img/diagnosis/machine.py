@@ -12,8 +12,9 @@ from typing import Any
 from audio2img.config import load_settings
 from audio2img.coreml import apple
 from audio2img.coreml.compiled import compiled_dir, compiled_entries, entry_bytes
-from audio2img.coreml.units import choose_compute, has_small_memory, memory_bytes, performance_cores
+from audio2img.coreml.units import choose_compute, has_small_memory, performance_cores
 from audio2img.diagnosis.checks import Check
+from audio2img.store.machine import memory_bytes
 
 SYSCTL = "/usr/sbin/sysctl"
 SYSTEM_PROFILER = "/usr/sbin/system_profiler"

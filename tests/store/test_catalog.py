@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from audio2img.errors import ModelError, UsageError
+from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.store import catalog
 from audio2img.store.machine import Machine
 from audio2img.store.rows import Wanted
@@ -20,7 +20,10 @@ def every_variant() -> list[Wanted]:
 def test_it_has_what_was_promised() -> None:
     rows = {row.name: row for row in catalog.load_catalog()}
     assert [variant.name for variant in rows["sd21-base-palettized"].variants] == ["split_einsum", "original"]
-    for name in ("sd21-base-fp16", "sd21-768", "sdxl-base", "playground-v2.5", "sd21-base-diffusers"):
+    for name in (
+        "sd21-base-fp16", "sd21-768", "sdxl-base", "playground-v2.5", "sd21-base-diffusers",
+        "sd-turbo", "sdxl-turbo", "lcm-dreamshaper",
+    ):  # fmt: skip
         assert rows[name].kind == "image"
     for name in ("tiny", "base", "base.en", "base-q5_1", "small", "medium", "large-v3", "large-v3-turbo"):
         assert rows[f"whisper-{name}"].kind == "speech"
@@ -37,6 +40,30 @@ def test_every_row_can_be_downloaded_and_says_how_large_it_is(wanted: Wanted) ->
     is_pinned = any(len(mirror.revision) == 40 for mirror in wanted.row.mirrors if mirror.hub)
     assert wanted.row.unverified or is_known, "what nobody has verified must be marked so"
     assert wanted.row.unverified or is_pinned or is_known
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch, private_home: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from audio2img.cli.models_get import command
+    from audio2img.store import machine
+
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 6_000_000_000)
+    machine.check_fits(catalog.find_row("sd21-768"))
+    with pytest.raises(MachineError, match=r"needs about 8\.0 GB of memory, and this machine has 6\.0 GB"):
+        machine.check_fits(catalog.find_row("sdxl-base"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    done = CliRunner().invoke(command, ["playground-v2.5", "--accept-license"])
+    assert isinstance(done.exception, MachineError)
+    assert "--anyway" in done.exception.remedy
+
+
+def test_the_memory_of_this_machine_is_known() -> None:
+    from audio2img.store.machine import memory_bytes
+
+    assert (memory_bytes() or 0) > 1_000_000_000
 
 
 def test_no_dead_home_comes_before_a_living_mirror() -> None:
