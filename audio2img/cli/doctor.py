@@ -18,7 +18,7 @@ from audio2img.cli.results import print_json
 from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir, log_file, settings_file
 from audio2img.coreml import apple
-from audio2img.diagnosis import actions, machine
+from audio2img.diagnosis import actions, machine, torch_machine
 from audio2img.diagnosis.checks import Check, State, as_markdown, failures
 from audio2img.errors import Audio2ImgError, MachineError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
@@ -213,6 +213,8 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "memory": machine.check_memory,
     "compiled cache": machine.check_compiled_cache,
     "picture": _picture,
+    "torch": torch_machine.check_torch,
+    "torch picture": torch_machine.check_torch_picture,
     "microphone": _microphone,
     "output": _output,
     "quick actions": actions.check_quick_actions,
@@ -223,6 +225,8 @@ CHECKS: dict[str, Callable[[], Check]] = {
 OPTIONAL = (
     "sounds",
     "microphone",
+    "torch",
+    "torch picture",
     "memory",
     "compiled cache",
     "quick actions",
