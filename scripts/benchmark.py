@@ -21,6 +21,7 @@ from pathlib import Path
 
 import bench_listening
 import bench_models
+import bench_sounds
 import click
 import numpy as np
 from bench_tools import ROW, Comparison, SkippedError, command, measure, timed
@@ -96,6 +97,7 @@ def choose(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Callable
         "wav": lambda: decoding(folder, "pcm_s16le", ".wav"),
         "mp3": lambda: decoding(folder, "libmp3lame", ".mp3"),
         "m4a": lambda: decoding(folder, "aac", ".m4a"),
+        "sounds": lambda: bench_sounds.naming(folder),
         "memory-mini": lambda: bench_models.mini_memory(folder),
         "memory-wide": lambda: bench_models.wide_memory(folder),
         "memory-apple": lambda: bench_models.apple_memory(folder),
