@@ -151,9 +151,9 @@ class Hearing:
     ) -> tuple[Transcript | None, SoundEvents | None]:
         """What is said in `audio` and which sounds are in it, as far as `options.hear` asks for them.
 
-        "auto" listens for words where speech leads all other sounds; where it does not, or no words can be
-        made out, the transcript is None. heard: the transcript, where it is known already. Raises what
-        `transcribe` and `classify` raise.
+        "auto" listens for words where speech leads all other sounds, or there are none; where it does not,
+        or no words can be made out, the transcript is None. heard: the transcript, where it is known
+        already. Raises what `transcribe` and `classify` raise.
         """
         if options.hear == "speech":
             return heard or self.transcribe(audio, options), None
@@ -165,9 +165,10 @@ class Hearing:
         _ = self.speech_model  # unknown models are refused before hours of sound are read
         clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
         sounds = self.classify(clip)
-        if options.hear == "auto" and not sounds.summary.speech_leads:
+        is_silent = all(thing.role == "silence" for thing in sounds.summary.things)
+        if options.hear == "auto" and not sounds.summary.speech_leads and not is_silent:
             return None, sounds
-        try:
+        try:  # of silence, too: what is too quiet, and what to do, is better said there
             return heard or self.transcribe(clip, options), sounds
         except NothingToDrawError as error:
             if not any(thing.role == "thing" for thing in sounds.summary.things):

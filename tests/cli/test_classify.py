@@ -213,11 +213,14 @@ def test_auto_without_a_sound_model_listens_for_words_and_says_so(
     assert "audio2img models get" in errors
 
 
-@pytest.mark.parametrize("hear", ["sounds", "auto"])
+@pytest.mark.parametrize(
+    ("hear", "words"),
+    [("sounds", "silence was heard"), ("auto", "every sample is zero"), ("both", "every sample is zero")],
+)
 def test_silence_is_nothing_to_draw(
-    audio2img: Command, assert_fails: Callable[..., None], quiet: Path, hear: str
+    audio2img: Command, assert_fails: Callable[..., None], quiet: Path, hear: str, words: str
 ) -> None:
-    assert_fails(audio2img("run", quiet, "--hear", hear), 3, "silence")
+    assert_fails(audio2img("run", quiet, "--hear", hear), 3, words)
 
 
 def test_hear_does_not_go_with_from(audio2img: Command, assert_fails: Callable[..., None], sea: Path) -> None:
