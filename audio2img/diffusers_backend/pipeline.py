@@ -40,7 +40,9 @@ logger = logging.getLogger(__name__)
 class DiffusersBackend:
     """An image model in diffusers' form, ready to draw: an ImageBackend."""
 
-    def __init__(self, model: ModelFolder, parts: Parts, loras: Sequence[LoraUse] = ()) -> None:
+    def __init__(
+        self, model: ModelFolder, parts: Parts, loras: Sequence[LoraUse], model_hash: Future[str]
+    ) -> None:
         """Use `load`, which makes these from a folder or a file."""
         self.folder = model
         self._loras = tuple(loras)
@@ -49,7 +51,7 @@ class DiffusersBackend:
         self._defaults = find_defaults(model)
         self._ask: Any = None
         self._preview: Preview | None = None
-        self._hash = _in_thread(lambda: model.hash(parts.plan.is_half))
+        self._hash = model_hash
 
     @classmethod
     def load(
@@ -71,8 +73,9 @@ class DiffusersBackend:
         model = find_model(Path(path), name)
         used = [lora.as_recorded() for lora in loras]
         plan = make_plan(find_device(wishes.device), find_needs(model), wishes)
+        model_hash = _in_thread(lambda: model.hash(plan.is_half))
         try:
-            return cls(model, load_parts(model, plan, loras), used)
+            return cls(model, load_parts(model, plan, loras), used, model_hash)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

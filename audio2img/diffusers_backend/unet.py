@@ -48,6 +48,7 @@ class GuidedUNet:
         self._states = torch.cat([window.states for window in windows])
         like = {"device": self._states.device, "dtype": self._states.dtype}
         self._extra: dict[str, Any] = {}
+        self._told: dict[int, dict[str, Any]] = {}
         if windows[0].pooled is not None:
             width, height = size
             times = torch.tensor([[height, width, 0, 0, height, width]], **like)
@@ -61,18 +62,24 @@ class GuidedUNet:
         """The guided answer for a batch of pictures; like `shown`. timestep: 0-dimensional, on its device."""
         import torch
 
-        count, n_windows = len(shown), len(self._weights)
+        n_windows = len(self._weights)
         answers = self._ask(
             sample=shown if n_windows == 1 else torch.cat([shown] * n_windows),
             timestep=timestep,
-            encoder_hidden_states=self._states.repeat_interleave(count, 0),
-            **{name: tensor.repeat_interleave(count, 0) for name, tensor in self._extra.items()},
+            **self._tell(len(shown)),
         ).chunk(n_windows)
         positive = self._average(answers[self._n_negative :], self._weights[self._n_negative :])
         if not self._is_guided:
             return positive
         negative = self._average(answers[: self._n_negative], self._weights[: self._n_negative])
         return negative + self._guidance_scale * (positive - negative)
+
+    def _tell(self, count: int) -> dict[str, Any]:
+        """What the UNet is told, for each of so many pictures; made once for each number."""
+        if count not in self._told:
+            told = {"encoder_hidden_states": self._states, **self._extra}
+            self._told[count] = {name: tensor.repeat_interleave(count, 0) for name, tensor in told.items()}
+        return self._told[count]
 
     @staticmethod
     def _average(answers: Any, weights: list[float]) -> Any:
