@@ -15,15 +15,19 @@ from audio2img.cli.results import print_json
 @json_option
 @talk_options
 def command(dry_run: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Remove what Core ML compiled and keeps on a Mac, and what interrupted downloads left.
+    """Remove what Core ML or torch compiled, and what interrupted downloads left.
 
     No model is lost: a package is compiled again when it is used next, which takes a while, and a
     download that was not finished begins anew. What another process is downloading now stays.
     """
     compiled = _prune_compiled(dry_run)
+    from audio2img.diffusers_backend.caches import cached_bytes, prune_caches
+
     downloads = _prune_downloads(dry_run, quiet)
+    torch_bytes = cached_bytes() if dry_run else prune_caches()
     if as_json:
-        print_json({**compiled, "downloads": downloads, "removed": not dry_run})
+        torch_table = {"size_bytes": torch_bytes}
+        print_json({**compiled, "downloads": downloads, "torch": torch_table, "removed": not dry_run})
         return
     verb = "would free" if dry_run else "freed"
     n_entries, n_partial = compiled["models"] + compiled["interrupted"], compiled["interrupted"]
@@ -33,6 +37,8 @@ def command(dry_run: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
         click.echo(f"{verb} {compiled['size_bytes'] / 1e6:.1f} MB: {models} in {compiled['folder']}")
     else:
         click.echo(f"nothing to remove in {compiled['folder']}")
+    if torch_bytes:
+        click.echo(f"{verb} {torch_bytes / 1e6:.1f} MB: what torch compiled, and settings of single files")
     if n_downloads := downloads["interrupted"]:
         what = f"what {n_downloads} interrupted download{'s' if n_downloads > 1 else ''} left"
         click.echo(f"{verb} {downloads['size_bytes'] / 1e6:.1f} MB: {what}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from audio2img.config import cache_dir
+from audio2img.diffusers_backend.caches import compiled_dir
 from audio2img.diffusers_backend.folder import ModelFolder, Part
 from audio2img.diffusers_backend.loras import add_loras
 from audio2img.diffusers_backend.memory import is_out_of_memory, release_memory
@@ -157,7 +157,7 @@ def keep_compiled() -> None:
 
     To be called before diffusers is imported, which makes torch choose a temporary folder.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "torch-compiled"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_dir()))
 
 
 def _compile(unet: Any, plan: Plan) -> None:

@@ -165,13 +165,13 @@ def make_plan(device: Device, needs: Needs, wishes: Wishes) -> Plan:
     budget = None if device.free_bytes is None else device.free_bytes - SPARE_BYTES
     left = None if budget is None else budget - _resident_bytes(needs, offload, size, vae_size)
     tile = wishes.low_memory is True or (wishes.low_memory is None and left is not None and decode > left)
-    new_enough = device.capability is None or device.capability >= FIRST_GRAPHS
+    graphs = is_cuda and offload != "parts" and not wishes.compile and _can_replay(device, needs, size, left)
     return replace(
         plan,
         offload=offload,
         tile_vae=tile,
-        graphs=is_cuda and offload != "parts" and not wishes.compile and new_enough,
-        batch=_choose_batch(needs, offload, size, left),
+        graphs=graphs,
+        batch=_choose_batch(needs, offload, size, left, graphs),
         reasons=(*plan.reasons, *((reason,) if reason else ())),
     )
 
@@ -217,10 +217,16 @@ def _resident_bytes(needs: Needs, offload: Offload, size: int, vae_size: int) ->
     return vae + sum(count for name, count in others.items() if name not in texts)
 
 
-def _choose_batch(needs: Needs, offload: Offload, size: int, left: int | None) -> int:
+def _can_replay(device: Device, needs: Needs, size: int, left: int | None) -> bool:
+    """Whether a recording of the UNet, which holds its own memory for a step, has room beside the step's."""
+    is_new = device.capability is None or device.capability >= FIRST_GRAPHS
+    return is_new and (left is None or left >= 2 * needs.step_bytes(size))
+
+
+def _choose_batch(needs: Needs, offload: Offload, size: int, left: int | None, graphs: bool) -> int:
     if left is None or offload == "parts":
         return 1
-    return max(1, min(MAX_BATCH, left // needs.step_bytes(size)))
+    return max(1, min(MAX_BATCH, left // (needs.step_bytes(size) * (1 + graphs))))
 
 
 def find_device(wanted: str | None = None) -> Device:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from audio2img.config import cache_dir
+from audio2img.diffusers_backend.caches import skeletons_dir
 from audio2img.diffusers_backend.folder import (
     INDEX_NAME,
     NEEDED,
@@ -150,7 +150,7 @@ def _write_skeleton(path: Path, settings: CheckpointSettings) -> Path:
     vocabulary = _find_vocabulary(path, settings.n_tokens())
     files = settings.all()
     key = hashlib.sha256(json.dumps([str(path.resolve()), files], sort_keys=True).encode()).hexdigest()[:16]
-    home = cache_dir() / "single-files" / key
+    home = skeletons_dir() / key
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".making-") as temporary:
         work = Path(temporary) / "model"

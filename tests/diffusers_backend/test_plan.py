@@ -46,7 +46,7 @@ def test_a_large_card_holds_everything() -> None:
 def test_sdxl_takes_what_there_is(free: float, offload: str, tiles: bool) -> None:
     plan = make_plan(card(free), SDXL, NONE)
     assert (plan.offload, plan.tile_vae) == (offload, tiles)
-    assert plan.graphs == (offload != "parts")
+    assert plan.graphs == (free >= 12), "a recording needs room of its own"
     assert "GB are free" in plan.describe() or offload == "none"
 
 

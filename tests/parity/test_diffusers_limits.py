@@ -91,6 +91,30 @@ def test_the_unet_can_be_compiled_whole(
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
 
 
+def test_where_kernels_cannot_be_recorded_the_unet_is_called(
+    mini_diffusers: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a machine with CUDA the same test compares what is replayed with what is called."""
+    import torch
+
+    from audio2img.diffusers_backend.unet import Direct, Replayed
+
+    backend = DiffusersBackend.load(mini_diffusers)
+    with backend._parts.use("unet") as (unet,):
+        ask, direct = Replayed(unet), Direct(unet)
+        like = {"device": unet.device, "dtype": unet.dtype}
+        for step in range(3):
+            given = {
+                "sample": torch.randn(2, 4, 16, 16, **like),
+                "timestep": torch.tensor(900 - step, device=unet.device),
+                "encoder_hidden_states": torch.randn(2, 77, 128, **like),
+            }
+            with torch.no_grad():
+                torch.testing.assert_close(ask(**given), direct(**given))
+    assert ("CUDA graphs are not used" in caplog.text) == (not torch.cuda.is_available())
+    assert len(caplog.records) <= 1, "said once"
+
+
 def test_nothing_asks_the_network(mini_diffusers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even with the variables unset that tell the libraries to stay offline."""
     from huggingface_hub import constants

@@ -1,0 +1,31 @@
+"""What this backend keeps in the cache folder: what torch compiled, and the settings of single files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from audio2img.config import cache_dir
+
+
+def compiled_dir() -> Path:
+    return cache_dir() / "torch-compiled"
+
+
+def skeletons_dir() -> Path:
+    """Of the folders that tell how a checkpoint in one file is read; made anew when they are gone."""
+    return cache_dir() / "single-files"
+
+
+def cached_bytes() -> int:
+    """The size of both."""
+    files = [path for folder in (compiled_dir(), skeletons_dir()) for path in folder.rglob("*")]
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def prune_caches() -> int:
+    """Remove both; gives the bytes that were freed."""
+    freed = cached_bytes()
+    for folder in (compiled_dir(), skeletons_dir()):
+        shutil.rmtree(folder, ignore_errors=True)
+    return freed - cached_bytes()
