@@ -227,7 +227,7 @@ def show(figures: dict[str, Any]) -> None:
     )
 
 
-def measure_overhead(rounds: int) -> None:
+def overhead() -> Comparison:
     """What the backend takes beside its networks: against the bare pipeline, mini model, one process.
 
     In seconds of the processor, which other programs on the machine do not lengthen much.
@@ -243,8 +243,7 @@ def measure_overhead(rounds: int) -> None:
 
         return spend
 
-    comparison = Comparison("overhead, mini", probe(ours), probe(theirs), "the bare pipeline", 1.02)
-    click.echo(measure(comparison, rounds).row())
+    return Comparison("picture, torch", probe(ours), probe(theirs), "the bare pipeline", 1.02)
 
 
 def describe_machine() -> dict[str, str]:
@@ -271,7 +270,7 @@ def main(
     results = []
     for name in models or ("sd21", "sdxl"):
         if name == "overhead":
-            measure_overhead(rounds)
+            click.echo(measure(overhead(), rounds).row())
             continue
         with tempfile.TemporaryDirectory(prefix="audio2img-bench-") as home:
             folder = MINI if name == "mini" else build_model(name, Path(home) / name)

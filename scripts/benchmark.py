@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import bench_diffusers
 import bench_listening
 import bench_models
 import bench_sounds
@@ -92,6 +93,7 @@ def choose(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Callable
         "start-up": start_up,
         "run": lambda: cold_run(folder),
         "picture": reference_picture,
+        "picture-torch": bench_diffusers.overhead,
         "words": lambda: bench_listening.words("silence"),
         "words-enter": lambda: bench_listening.words("Enter"),
         "wav": lambda: decoding(folder, "pcm_s16le", ".wav"),
