@@ -107,8 +107,16 @@ class ModelFolder:
     @property
     def factor(self) -> int:
         """Pixels for each latent."""
-        widths = self.parts["vae"].config.get("block_out_channels", [1])
-        return int(2 ** (len(widths) - 1))
+        return int(2 ** (len(self.vae_widths) - 1))
+
+    @property
+    def vae_widths(self) -> tuple[int, ...]:
+        """Channels of the autoencoder's levels, the first at full size; the tiny one names them otherwise."""
+        config = self.parts["vae"].config
+        widths = config.get("block_out_channels") or config.get("encoder_block_out_channels")
+        if not widths:
+            raise ModelError(f"the settings of the autoencoder in {self.path} lack its channels", _REMEDY)
+        return tuple(int(width) for width in widths)
 
     @property
     def size(self) -> tuple[int, int]:

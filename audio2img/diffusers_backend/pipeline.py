@@ -154,6 +154,7 @@ class DiffusersBackend:
                 return self._draw_once(job)
             except Exception as error:
                 if not is_out_of_memory(error):
+                    _check_compiler(error)
                     raise
                 smaller = self.plan.with_less_memory()
                 if smaller is None:
@@ -309,10 +310,12 @@ class DiffusersBackend:
         self, walk: Walk, latents: Any, shown: Any, prediction: Any, call: int
     ) -> Callable[[], Pixels]:
         def draw() -> Pixels:
-            with self._parts.use("vae") as (vae,):
-                if self._preview is None:
-                    self._preview = Preview(self.folder, vae)
-                return self._preview.draw(walk.predict_denoised(latents[0], shown[0], prediction[0], call))
+            if self._preview is None:
+                self._preview = Preview(self.folder)
+            if not self._preview.is_ready:
+                with self._parts.use("vae") as (vae,):
+                    self._preview.fit(vae)
+            return self._preview.draw(walk.predict_denoised(latents[0], shown[0], prediction[0], call))
 
         return draw
 
@@ -373,7 +376,7 @@ def find_needs(model: ModelFolder) -> Needs:
     """What drawing a picture of the model's own size takes."""
     vae, unet = model.parts["vae"].config, model.parts["unet"].config
     width, height = model.size
-    widths = vae.get("block_out_channels", [128, 256])
+    widths = model.vae_widths
     return Needs(
         parameters={name: part.n_parameters for name, part in model.parts.items()},
         width=width,
@@ -390,6 +393,15 @@ def _no_memory(model: ModelFolder, plan: Plan) -> MachineError:
     if plan.device.kind != "cpu":
         remedy += ", or draw on the processor: --compute-units cpu"
     return MachineError(f"there is not enough memory for {model.name} on {plan.device.name}", remedy)
+
+
+def _check_compiler(error: Exception) -> None:
+    """Raises MachineError where torch could not compile, such as for want of a compiler of C++ or Triton."""
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise MachineError(
+            f"torch cannot compile the model on this machine: {reason[:200]}", "leave --compile out"
+        ) from error
 
 
 def _in_thread(work: Callable[[], str]) -> Future[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,24 +74,30 @@ def is_refused(checker: Any, pixels: Pixels) -> bool:
 class Preview:
     """Small pictures from latents, by the linear map that is known for the kind of autoencoder.
 
-    For any other one the map is fitted when the first preview is asked for.
+    For any other one `fit` finds the map; `is_ready` tells whether that is still to be done.
     """
 
-    def __init__(self, model: ModelFolder, vae: Any) -> None:
-        self._vae = vae
+    def __init__(self, model: ModelFolder) -> None:
         config = model.parts["vae"].config
-        factor = config.get("scaling_factor", 0.18215)
-        is_sdxl = config.get("latents_mean") is not None or factor == SCALING_FACTORS["sdxl"]
-        kind = "sdxl" if is_sdxl else "sd"
-        is_known = (is_sdxl or factor == SCALING_FACTORS["sd"]) and model.latent_channels == 4
-        self._map = _known_map(kind) if is_known else None
+        factor = config.get("scaling_factor", SCALING_FACTORS["sd"])
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        self._config = SimpleNamespace(scaling_factor=factor, latents_mean=mean, latents_std=std)
+        self._factor = model.factor
+        kind = "sdxl" if mean is not None or factor == SCALING_FACTORS["sdxl"] else "sd"
+        is_known = mean is not None or factor == SCALING_FACTORS[kind]
+        self._map = _known_map(kind) if is_known and model.latent_channels == 4 else None
+
+    @property
+    def is_ready(self) -> bool:
+        return self._map is not None
+
+    def fit(self, vae: Any) -> None:
+        self._map = fit_map(vae, self._factor)
 
     def draw(self, latents: Any) -> Pixels:
         """(height, width, 3) uint8 of latents (channels, height, width), as the UNet sees them."""
-        z = unscale(self._vae.config, latents[None].float())[0].cpu().numpy()
-        if self._map is None:
-            self._map = fit_map(self._vae)
-        return self._map.draw(z)
+        assert self._map is not None
+        return self._map.draw(unscale(self._config, latents[None].float())[0].cpu().numpy())
 
 
 def _known_map(kind: str) -> LatentPreview:
@@ -99,11 +106,13 @@ def _known_map(kind: str) -> LatentPreview:
     return LatentPreview(matrix, np.full(3, 0.5, dtype=np.float32))
 
 
-def fit_map(vae: Any) -> LatentPreview:
-    """The linear map from an autoencoder's own latents that comes closest to what it makes of them."""
+def fit_map(vae: Any, factor: int) -> LatentPreview:
+    """The linear map from an autoencoder's own latents that comes closest to what it makes of them.
+
+    factor: pixels for each latent.
+    """
     import torch
 
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
     side = max(1, FIT_SIDE_PX // factor) * factor
     latents, colours = [], []
     with torch.no_grad():

@@ -60,6 +60,19 @@ def become_turbo(folder: Path) -> None:
     (folder / "recommended.json").unlink()
 
 
+def become_tiny(folder: Path) -> None:
+    """A tiny autoencoder, as people swap in for previews and speed."""
+    import torch
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(9)
+    shutil.rmtree(folder / "vae")
+    AutoencoderTiny(
+        encoder_block_out_channels=(16,) * 4, decoder_block_out_channels=(16,) * 4
+    ).save_pretrained(folder / "vae")
+    edit_json(folder / "model_index.json", vae=["diffusers", "AutoencoderTiny"])
+
+
 def become_v(folder: Path) -> None:
     edit_json(folder / "scheduler" / "scheduler_config.json", prediction_type="v_prediction")
 

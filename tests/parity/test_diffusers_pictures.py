@@ -38,6 +38,7 @@ VARIANTS: dict[str, tuple[str, tuple[Callable[[Path], None], ...]]] = {
     "lcm": ("mini", (models.become_lcm,)),
     "sdxl": ("sdxl", ()),
     "edm": ("sdxl", (models.become_edm,)),
+    "tiny": ("mini", (models.become_tiny,)),
 }
 
 
@@ -122,6 +123,13 @@ def test_edm_as_playground(name: str, backends: Any, pipes: Any, monkeypatch: py
     request = replace(REQUEST, scheduler=name, guidance_scale=defaults.guidance_scale)
     ours = backend.generate(request).pixels
     assert np.array_equal(ours, by_hand(pipes("edm"), request, f"edm-{name}", monkeypatch))
+
+
+def test_the_tiny_autoencoder(backends: Any, pipes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    previews: list[np.ndarray] = []
+    ours = backends("tiny").generate(REQUEST, progress=lambda step: previews.append(step.preview())).pixels
+    assert np.array_equal(ours, by_hand(pipes("tiny"), REQUEST, "dpmpp-2m", monkeypatch))
+    assert [preview.shape for preview in previews] == [(16, 16, 3)] * 4
 
 
 def test_lcm_is_told_the_scale(backends: Any, pipes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
