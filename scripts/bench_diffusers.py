@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -186,6 +185,8 @@ def run_child(role: str, folder: Path, steps: int, batch: int, compile_unet: boo
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
     else:
+        import resource  # not on Windows
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     rate = batch / statistics.median(times)
     click.echo(json.dumps({"first_s": first_s, "rate": rate, "peak_bytes": peak}))
