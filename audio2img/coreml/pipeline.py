@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.background import in_background
 from audio2img.coreml.bundle import Bundle, load_bundle
 from audio2img.coreml.conditioning import Conditioner, Conditioning
 from audio2img.coreml.parts import Parts
@@ -28,9 +27,11 @@ from audio2img.diffusion import (
     Pixels,
     ProgressCallback,
 )
-from audio2img.diffusion.noise import NoiseStream, check_seed
+from audio2img.diffusion.noise import NoiseStream
+from audio2img.diffusion.requests import check_request
+from audio2img.diffusion.results import leave_out_refused, make_results
 from audio2img.diffusion.schedulers import make_scheduler, predict_denoised, skipped_steps
-from audio2img.errors import CancelledError, NothingToDrawError, UsageError
+from audio2img.errors import CancelledError, UsageError
 from audio2img.types import ImageRequest, ImageResult, LoraUse
 
 Floats = NDArray[np.float32]
@@ -45,7 +46,7 @@ class CoreMLBackend:
         self.compute = compute
         self._conditioner = Conditioner(bundle)
         self._parts = parts
-        self._hash: Future[str] = _in_thread(lambda: bundle.hash)
+        self._hash: Future[str] = in_background(lambda: bundle.hash)
 
     @classmethod
     def load(
@@ -142,24 +143,10 @@ class CoreMLBackend:
         pictures = self._decode_all(latents)
         stops.append(time.perf_counter())
         kept = self._leave_out_refused(dict(zip(indices, pictures, strict=True)))
-        names = ("encode", "denoise", "decode")
-        timings = {
-            name: (stop - start) / len(indices)
-            for name, start, stop in zip(names, stops, stops[1:], strict=False)
-        }
-        duration = (stops[-1] - stops[0]) / len(indices)
-        return tuple(
-            ImageResult(
-                pixels,
-                replace(request, index=index),
-                self.model,
-                self.model_hash,
-                self.name,
-                duration,
-                timings,
-            )
-            for index, pixels in kept.items()
-        )
+        return make_results(
+            kept, request, stops, len(indices),
+            model=self.model, model_hash=self.model_hash, backend=self.name,
+        )  # fmt: skip
 
     def _check_request(self, request: ImageRequest, init_image: Pixels | None) -> None:
         width, height = self.bundle.contract.size
@@ -169,20 +156,12 @@ class CoreMLBackend:
                 f"the model {self.model} draws {width}x{height} pixels only, not {wanted[0]}x{wanted[1]}",
                 f"leave the size out, or ask for {width}x{height}",
             )
-        if not math.isfinite(request.guidance_scale) or request.guidance_scale < 0:
-            raise UsageError(
-                f"the guidance scale {request.guidance_scale} cannot be used", "try: --guidance 7.5"
-            )
-        if not 0 <= request.index < request.count:
-            raise UsageError(f"there is no picture {request.index} of {request.count}", "count from 0")
-        if (init_image is None) != (request.init_image is None):
-            raise UsageError("the picture to start from is not the one of the request", "give both or none")
+        check_request(request, init_image)
         if init_image is not None and "vae_encoder" not in self.bundle.parts:
             raise UsageError(
                 f"the model {self.model} has no vae encoder, so it cannot start from a picture",
                 "leave --init-image out, or get a model with a VAEEncoder",
             )
-        check_seed(request.seed)
 
     # Each part is lent to a method of its own: a name that lives on would keep it in memory.
 
@@ -267,17 +246,9 @@ class CoreMLBackend:
         if "safety_checker" not in self.bundle.parts:
             return pictures
         with self._parts.use("safety_checker") as (checker,):
-            kept = {
-                index: pixels
-                for index, pixels in pictures.items()
-                if not is_refused(self.bundle, checker, pixels)
-            }
-        if not kept:
-            raise NothingToDrawError(
-                f"the safety checker of {self.model} refused the picture",
-                "try other words or another --seed",
+            return leave_out_refused(
+                pictures, lambda pixels: is_refused(self.bundle, checker, pixels), self.model
             )
-        return kept
 
 
 class _Reporter:
@@ -289,13 +260,6 @@ class _Reporter:
     def __call__(self, call: int, calls: int, preview: Callable[[], Pixels]) -> None:
         if self._progress is not None:
             self._progress(DrawingStep(self._done * calls + call, self._count * calls, preview))
-
-
-def _in_thread(work: Callable[[], str]) -> Future[str]:
-    pool = ThreadPoolExecutor(1, "hash")
-    future = pool.submit(work)
-    pool.shutdown(wait=False)
-    return future
 
 
 def _check_cancelled(cancelled: CancelCheck | None) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audio2img.background import in_background
 from audio2img.diffusers_backend.conditioning import Conditioner, Conditioning
 from audio2img.diffusers_backend.defaults import find_defaults
 from audio2img.diffusers_backend.folder import ModelFolder, looks_like_ours, read_folder
@@ -30,8 +28,10 @@ from audio2img.diffusion import (
     ProgressCallback,
 )
 from audio2img.diffusion.loras import LoraFile
-from audio2img.diffusion.noise import NoiseStream, check_seed
-from audio2img.errors import CancelledError, MachineError, ModelError, NothingToDrawError, UsageError
+from audio2img.diffusion.noise import NoiseStream
+from audio2img.diffusion.requests import check_request
+from audio2img.diffusion.results import leave_out_refused, make_results
+from audio2img.errors import CancelledError, MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest, ImageResult, LoraUse
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class DiffusersBackend:
         model = find_model(Path(path), name)
         used = [lora.as_recorded() for lora in loras]
         plan = make_plan(find_device(wishes.device), find_needs(model), wishes)
-        model_hash = _in_thread(lambda: model.hash(plan.is_half))
+        model_hash = in_background(lambda: model.hash(plan.is_half))
         try:
             return cls(model, load_parts(model, plan, loras), used, model_hash)
         except Exception as error:
@@ -183,22 +183,10 @@ class DiffusersBackend:
         pictures = self._decode_all(latents)
         stops.append(time.perf_counter())
         kept = self._leave_out_refused(dict(zip(indices, pictures, strict=True)))
-        names = ("encode", "denoise", "decode")
-        spans = zip(names, stops, stops[1:], strict=False)
-        timings = {name: (stop - start) / len(indices) for name, start, stop in spans}
-        duration = (stops[-1] - stops[0]) / len(indices)
-        return tuple(
-            ImageResult(
-                pixels,
-                replace(request, index=index),
-                self.model,
-                self.model_hash,
-                self.name,
-                duration,
-                timings,
-            )
-            for index, pixels in kept.items()
-        )
+        return make_results(
+            kept, request, stops, len(indices),
+            model=self.model, model_hash=self.model_hash, backend=self.name,
+        )  # fmt: skip
 
     def _check_request(self, request: ImageRequest, init_image: Pixels | None) -> None:
         width, height = self._size(request)
@@ -210,21 +198,11 @@ class DiffusersBackend:
                 f"both must be multiples of {step}",
                 f"ask for {near[0]}x{near[1]}",
             )
-        if not math.isfinite(request.guidance_scale) or request.guidance_scale < 0:
-            raise UsageError(
-                f"the guidance scale {request.guidance_scale} cannot be used", "try: --guidance 7.5"
-            )
-        if not 0 <= request.index < request.count:
-            raise UsageError(f"there is no picture {request.index} of {request.count}", "count from 0")
-        if (init_image is None) != (request.init_image is None):
-            raise UsageError("the picture to start from is not the one of the request", "give both or none")
+        check_request(request, init_image)
         if request.loras != self.loras:
             raise UsageError(
                 "the LoRA files of the request are not those that were loaded", "give the same ones"
             )
-        if request.strength is not None and not 0 < request.strength <= 1:
-            raise UsageError(f"the strength {request.strength} is not between 0 and 1", "try: --strength 0.6")
-        check_seed(request.seed)
 
     def _size(self, request: ImageRequest) -> tuple[int, int]:
         return request.width or self._defaults.width, request.height or self._defaults.height
@@ -333,13 +311,7 @@ class DiffusersBackend:
         if "safety_checker" not in self.folder.parts:
             return pictures
         with self._parts.use("safety_checker") as (checker,):
-            kept = {index: pixels for index, pixels in pictures.items() if not is_refused(checker, pixels)}
-        if not kept:
-            raise NothingToDrawError(
-                f"the safety checker of {self.model} refused the picture",
-                "try other words or another --seed",
-            )
-        return kept
+            return leave_out_refused(pictures, lambda pixels: is_refused(checker, pixels), self.model)
 
 
 class _Job:
@@ -402,16 +374,3 @@ def _check_compiler(error: Exception) -> None:
         raise MachineError(
             f"torch cannot compile the model on this machine: {reason[:200]}", "leave --compile out"
         ) from error
-
-
-def _in_thread(work: Callable[[], str]) -> Future[str]:
-    future: Future[str] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="hash", daemon=True).start()
-    return future
