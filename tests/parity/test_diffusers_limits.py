@@ -60,7 +60,7 @@ GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits its memory as Linux does")
 def test_memory_that_really_runs_out(mini_diffusers: Path) -> None:
-    """The least that is too little for decoding at once is enough for tiles; far less is said, with the remedy."""
+    """What is just too little for decoding at once is enough for tiles; far less is said, with the remedy."""
     command = [sys.executable, "-c", WITH_LITTLE_ROOM, str(mini_diffusers)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=200, env={**os.environ, **GIVES_BACK}
