@@ -69,7 +69,9 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code of what happened (see errors.py)."""
     from audio2img.cli.outcome import Outcome
+    from audio2img.cli.streams import prepare_streams
 
+    prepare_streams()
     outcome = Outcome()
     with outcome:
         cli.main(args=argv, prog_name="audio2img", standalone_mode=False, obj=outcome)
