@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,10 @@ MINI = ROOT / "models" / "mini"
 ACCEPTED_SKIPS = ("needs macOS", "needs Windows", "needs CUDA")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and every process inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
