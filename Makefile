@@ -60,7 +60,7 @@ test-fast: $(VENV)/.ready-dev ## The quick part of the tests
 	@$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/parity -m 'not slow'
 
 test-parity: $(PARITY)/.ready ## What compares with torch, diffusers, transformers and coremltools
-	@$(PBIN)/python -m pytest -n $(JOBS) --dist loadfile tests/parity
+	@$(PBIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/parity
 
 lint: $(VENV)/.ready-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

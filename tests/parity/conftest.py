@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 DIFFUSERS_FOLDER = Path(os.environ.get("AUDIO2IMG_TEST_DIFFUSERS", ROOT / "models" / "mini" / "diffusers"))
@@ -46,19 +47,36 @@ def mini_diffusers() -> Path:
     return DIFFUSERS_FOLDER
 
 
+# The files that take longest begin first, so that no worker is left alone with one at the end.
+LONGEST_FIRST = ("test_convert.py", "test_reference.py", "test_layouts.py", "test_compress.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(scope="session")
-def converted_mini(mini_diffusers: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "made-once"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def converted_mini(mini_diffusers: Path, shared_folder: Path) -> Callable[[int], Path]:
     """converted_mini(bits): the bundle that our own script makes of it, once per number of bits."""
-    made: dict[int, Path] = {}
 
     def convert(bits: int) -> Path:
-        if bits not in made:
-            dest = tmp_path_factory.mktemp(f"coreml-{bits}") / "mini"
-            command = [sys.executable, str(ROOT / "scripts" / "convert_mini.py")]
-            command += ["--source", str(mini_diffusers), "--dest", str(dest), "--bits", str(bits)]
-            subprocess.run(command, check=True, timeout=800, stdout=subprocess.DEVNULL)
-            made[bits] = dest
-        return made[bits]
+        dest = shared_folder / f"coreml-{bits}" / "mini"
+        with FileLock(shared_folder / f"coreml-{bits}.lock"):
+            if not dest.exists():
+                command = [sys.executable, str(ROOT / "scripts" / "convert_mini.py")]
+                command += ["--source", str(mini_diffusers), "--dest", str(dest), "--bits", str(bits)]
+                subprocess.run(command, check=True, timeout=800, stdout=subprocess.DEVNULL)
+        return dest
 
     return convert
 
@@ -89,24 +107,27 @@ def mini_layout_source(mini_diffusers: Path, tmp_path_factory: pytest.TempPathFa
 def mini_layout(
     converted_mini: Callable[[int], Path],
     mini_layout_source: Layouts,
-    tmp_path_factory: pytest.TempPathFactory,
+    shared_folder: Path,
 ) -> Layouts:
     """mini_layout(name): the bundle of a layout, converted once.
 
     What a layout shares with whole16 is copied from there and not converted again.
     """
-    folder = tmp_path_factory.mktemp("layouts")
 
     def layout(name: str) -> Path:
-        path = folder / name
         if name == "whole16":
             return converted_mini(16)
-        if path.exists():
-            return path
+        path = shared_folder / name
+        with FileLock(shared_folder / f"{name}.lock"):
+            if not path.exists():
+                make(name, path)
+        return path
+
+    def make(name: str, path: Path) -> None:
         if name == "sdxl":
             convert(mini_layout_source(name), path, name="tiny-sdxl")
-            return path
-        work = folder / f".{name}"
+            return
+        work = path.with_name(f".{name}")
         shutil.copytree(converted_mini(16), work)
         if name == "no_encoder":
             shutil.rmtree(next(work.glob("*_vae_encoder.mlpackage")))
@@ -114,7 +135,7 @@ def mini_layout(
             edit_json(work / "audio2img.json", prediction_type="v_prediction")
         else:
             overlay(mini_layout_source(name), work, OVERLAYS[name])
-        return work.rename(path)
+        work.rename(path)
 
     return layout
 
