@@ -48,7 +48,13 @@ def mini_diffusers() -> Path:
 
 
 # The files that take longest begin first, so that no worker is left alone with one at the end.
-LONGEST_FIRST = ("test_convert.py", "test_reference.py", "test_layouts.py", "test_compress.py")
+LONGEST_FIRST = (
+    "test_convert.py",
+    "test_convert_command.py",
+    "test_reference.py",
+    "test_layouts.py",
+    "test_compress.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
