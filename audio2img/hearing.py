@@ -182,12 +182,7 @@ class Hearing:
         max_results: int | None = None,
         watch: Callable[[NDArray[np.float32]], None] | None = None,
     ) -> SoundEvents:
-        """Which sounds are in `audio`, in constant memory however long a file is.
-
-        max_results: how many classes of each window are kept; None for a few, -1 for all.
-        watch: is shown every block of (n,) float32 at 16 kHz as it passes.
-        Raises InputError, NothingToDrawError, ModelError, MachineError.
-        """
+        """See `Pipeline.classify`."""
         classifier = self._load_classifier()
         with self._progress.cancellable(), self._progress.timed("classify"):
             self._progress.tell(Event("classify", 0.0))

@@ -19,6 +19,7 @@ from audio2img.coreml.contract import hidden_states_name
 from audio2img.coreml.numbers import as_finite
 from audio2img.coreml.runtime import Model
 from audio2img.diffusion.tokenizer import ClipTokenizer, Tokens
+from audio2img.diffusion.windows import PromptWindows
 from audio2img.types import LongPrompt
 
 Floats = NDArray[np.float32]
@@ -55,15 +56,16 @@ class Conditioner:
         if contract.kind == "sdxl":
             pad_tokens.append(settings.pad_token_2)
         self.encoder_names = ("text_encoder", "text_encoder_2")[: len(pad_tokens)]
-        self._tokenizers = [
-            ClipTokenizer.from_folder(bundle.tokenizer_folder, pad_token, contract.context_length)
-            for pad_token in pad_tokens
-        ]
+        self._windows = PromptWindows(
+            [
+                ClipTokenizer.from_folder(bundle.tokenizer_folder, pad_token, contract.context_length)
+                for pad_token in pad_tokens
+            ]
+        )
 
     def fit(self, text: str) -> tuple[str, str]:
-        """(kept, dropped): the words that fit into one window, and those that do not."""
-        tokens = self._tokenizers[0].encode(text)
-        return tokens.kept, tokens.dropped
+        """See PromptWindows."""
+        return self._windows.fit(text)
 
     def encode(
         self, encoders: Sequence[Model], prompt: str, negative_prompt: str, long_prompt: LongPrompt
@@ -80,23 +82,8 @@ class Conditioner:
     def _encode_windows(
         self, encoders: Sequence[Model], text: str, long_prompt: LongPrompt
     ) -> tuple[TextWindow, ...]:
-        pieces = self._split(text) if long_prompt == "chunk" else [text]
-        encoded = [[tokenizer.encode(piece) for tokenizer in self._tokenizers] for piece in pieces]
-        sizes = np.array([max(1, min(rows[0].n_tokens, len(rows[0].ids) - 2)) for rows in encoded])
-        return tuple(
-            self._encode_window(encoders, rows, float(weight))
-            for rows, weight in zip(encoded, sizes / sizes.sum(), strict=True)
-        )
-
-    def _split(self, text: str) -> list[str]:
-        """The text in pieces that fit into a window, cut between words."""
-        pieces = []
-        while True:
-            kept, text_left = self.fit(text)
-            pieces.append(kept)
-            if not text_left or not kept:
-                return pieces
-            text = text_left
+        windows = self._windows.split(text, long_prompt)
+        return tuple(self._encode_window(encoders, tokens, weight) for tokens, weight in windows)
 
     def _encode_window(self, encoders: Sequence[Model], rows: list[Tokens], weight: float) -> TextWindow:
         hidden: list[NDArray[Any]] = []

@@ -12,6 +12,7 @@ from typing import Any
 
 from audio2img.diffusers_backend.folder import ModelFolder
 from audio2img.diffusion.tokenizer import ClipTokenizer, Tokens
+from audio2img.diffusion.windows import PromptWindows
 from audio2img.types import LongPrompt
 
 
@@ -43,15 +44,15 @@ class Conditioner:
         self.encoder_names = ("text_encoder", "text_encoder_2")[: len(model.tokenizers)]
         self._is_sdxl = model.kind == "sdxl"
         self._zero_empty = self._is_sdxl and bool(model.index.get("force_zeros_for_empty_prompt", True))
-        self._tokenizers = []
+        tokenizers = []
         for folder, name in zip(model.tokenizers, self.encoder_names, strict=True):
             length = int(model.parts[name].config.get("max_position_embeddings", 77))
-            self._tokenizers.append(ClipTokenizer.from_folder(folder, context_length=length))
+            tokenizers.append(ClipTokenizer.from_folder(folder, context_length=length))
+        self._windows = PromptWindows(tokenizers)
 
     def fit(self, text: str) -> tuple[str, str]:
-        """(kept, dropped): the words that fit into one window, and those that do not."""
-        tokens = self._tokenizers[0].encode(text)
-        return tokens.kept, tokens.dropped
+        """See PromptWindows."""
+        return self._windows.fit(text)
 
     def encode(
         self, encoders: Sequence[Any], prompt: str, negative_prompt: str, long_prompt: LongPrompt
@@ -68,23 +69,8 @@ class Conditioner:
     def _encode_windows(
         self, encoders: Sequence[Any], text: str, long_prompt: LongPrompt
     ) -> tuple[TextWindow, ...]:
-        pieces = self._split(text) if long_prompt == "chunk" else [text]
-        rows = [[tokenizer.encode(piece) for tokenizer in self._tokenizers] for piece in pieces]
-        sizes = [max(1, min(row[0].n_tokens, len(row[0].ids) - 2)) for row in rows]
-        return tuple(
-            self._encode_window(encoders, row, size / sum(sizes))
-            for row, size in zip(rows, sizes, strict=True)
-        )
-
-    def _split(self, text: str) -> list[str]:
-        """The text in pieces that fit into a window, cut between words."""
-        pieces = []
-        while True:
-            kept, text_left = self.fit(text)
-            pieces.append(kept)
-            if not text_left or not kept:
-                return pieces
-            text = text_left
+        windows = self._windows.split(text, long_prompt)
+        return tuple(self._encode_window(encoders, tokens, weight) for tokens, weight in windows)
 
     def _encode_window(self, encoders: Sequence[Any], row: Sequence[Tokens], weight: float) -> TextWindow:
         import torch
