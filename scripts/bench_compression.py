@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from audio2img.coreml.compression.program import find_weights, read_weights
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.weights import HEADER, METADATA, SENTINEL, VERSION
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.weights import HEADER, METADATA, SENTINEL, VERSION
 
 CHANNELS = (320, 640, 1280, 1280)
 TEXT_WIDTH = 1024

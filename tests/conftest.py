@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.written_packages"]
+
 ROOT = Path(__file__).resolve().parent.parent
 MINI = ROOT / "models" / "mini"
 
@@ -75,8 +77,8 @@ def core_ml_stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     What it compiles holds the package and the metadata.json that Apple's compiler writes.
     """
     from audio2img.coreml import apple
-    from audio2img.coreml.mlpackage import Package
-    from audio2img.coreml.reference import ReferenceModel
+    from audio2img.mlprogram.mlpackage import Package
+    from audio2img.mlprogram.reference import ReferenceModel
 
     asked: list[tuple[str, str]] = []
 
@@ -97,7 +99,7 @@ def core_ml_stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 def write_compiled(package: Path, destination: Path) -> None:
     """A `.mlmodelc` that describes itself as one of Apple's compiler does."""
-    from audio2img.coreml.mlpackage import ArraySpec, read_description
+    from audio2img.mlprogram.mlpackage import ArraySpec, read_description
 
     kinds = {"float16": "Float16", "float32": "Float32", "int32": "Int32"}
 

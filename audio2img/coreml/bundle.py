@@ -10,11 +10,11 @@ from pathlib import Path
 
 from audio2img.coreml.contract import Contract, Part, check_contract
 from audio2img.coreml.layout import TOKENIZER_FILES, Attention, attention_of, find_layout
-from audio2img.coreml.mlmodelc import read_compiled_description
-from audio2img.coreml.mlpackage import Description, read_description
 from audio2img.coreml.settings import SIDECAR_NAME, Settings, read_settings
 from audio2img.diffusion import ModelDefaults
 from audio2img.diffusion.hashing import hash_files
+from audio2img.mlprogram.mlmodelc import read_compiled_description
+from audio2img.mlprogram.mlpackage import Description, read_description
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Literal
 
 from audio2img.coreml.layout import REMEDY, UNET_CHUNKS
-from audio2img.coreml.mlpackage import ArraySpec, Description
 from audio2img.errors import ModelError
+from audio2img.mlprogram.mlpackage import ArraySpec, Description
 
 TIME_ID_COUNT = 6  # original height and width, crop top and left, target height and width
 Kind = Literal["sd", "sdxl"]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.coreml import apple
-from audio2img.coreml.mlpackage import Package
 from audio2img.errors import MachineError, ModelError
+from audio2img.mlprogram.mlpackage import Package
 
 
 class Model(Protocol):
@@ -44,7 +44,7 @@ def load_part(path: Path, compute_units: str = "ALL") -> Model:
             f"the compiled model {path} runs on a Mac only",
             "get the model as packages (.mlpackage)",
         )
-    from audio2img.coreml.reference import ReferenceModel
+    from audio2img.mlprogram.reference import ReferenceModel
 
     return ReferenceModel(Package(path))
 

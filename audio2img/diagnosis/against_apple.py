@@ -8,11 +8,11 @@ from audio2img.coreml import apple
 from audio2img.coreml.apple_tools.environment import environment_python
 from audio2img.coreml.apple_tools.oracle import AppleDrawing, draw_with_apple
 from audio2img.coreml.bundle import load_bundle
-from audio2img.coreml.signal import PIXEL_PEAK, psnr_db
 from audio2img.diagnosis.checks import Check, State
 from audio2img.diagnosis.child import Outcome
 from audio2img.diagnosis.draws import GOOD_DB, PROMPT, SEED, Subject
 from audio2img.errors import Audio2ImgError, MachineError
+from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 from audio2img.types import ImageRequest
 
 NAME = "against apple"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from audio2img.coreml import apple
-from audio2img.coreml.signal import PIXEL_PEAK, psnr_db
 from audio2img.diagnosis.checks import Check, State
 from audio2img.diagnosis.child import Outcome, Workshop
 from audio2img.diagnosis.worker import Job
+from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 
 GOOD_DB = 35.0  # what Apple's converter asks of each part (ABSOLUTE_MIN_PSNR in its torch2coreml.py)
 LEAST_DB = 20.0  # below, it is another picture

@@ -14,8 +14,6 @@ from audio2img.coreml import apple
 from audio2img.coreml.bundle import Bundle, load_bundle
 from audio2img.coreml.contract import Part
 from audio2img.coreml.layout import UNET_CHUNKS
-from audio2img.coreml.mlpackage import ArraySpec, Package
-from audio2img.coreml.signal import psnr_db
 from audio2img.diagnosis.checks import Check, State
 from audio2img.diagnosis.child import Outcome, Workshop
 from audio2img.diagnosis.draws import GOOD_DB, Subject, judge
@@ -23,6 +21,8 @@ from audio2img.diagnosis.ops import choose_taps, count_kinds, unknown_kinds, wri
 from audio2img.diagnosis.watch import Arrays
 from audio2img.diagnosis.worker import Job
 from audio2img.errors import Audio2ImgError
+from audio2img.mlprogram.mlpackage import ArraySpec, Package
+from audio2img.mlprogram.signal import psnr_db
 
 INPUT_SEED = 3
 TIMESTEP = 500.0  # half way of the 1000 that models are trained with

@@ -6,9 +6,9 @@ from importlib.metadata import version
 
 from audio2img.backends import GET_DIFFUSERS
 from audio2img.config import embedded_models_dir, load_settings
-from audio2img.coreml.signal import PIXEL_PEAK, psnr_db
 from audio2img.diagnosis.checks import Check
 from audio2img.diagnosis.draws import PROMPT, SEED
+from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 from audio2img.store.machine import this_machine
 
 STEPS = 8

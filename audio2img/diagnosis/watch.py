@@ -11,11 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from audio2img.coreml.bundle import Bundle
-from audio2img.coreml.mlpackage import Package
 from audio2img.coreml.parts import Parts
-from audio2img.coreml.reference import ReferenceModel
 from audio2img.coreml.runtime import Model, load_part
 from audio2img.errors import MachineError
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.reference import ReferenceModel
 
 Arrays = dict[str, NDArray[Any]]
 

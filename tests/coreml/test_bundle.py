@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from audio2img.coreml.bundle import load_bundle
-from audio2img.coreml.mlmodelc import read_compiled_description
 from audio2img.errors import ModelError
+from audio2img.mlprogram.mlmodelc import read_compiled_description
 
 PREFIX = "Stable_Diffusion_version_test_"
 

@@ -18,11 +18,11 @@ from audio2img.coreml.compression.results import Result
 from audio2img.coreml.compression.schemes import Linear, Palette, Treatment
 from audio2img.coreml.compression.source import Options
 from audio2img.coreml.compression.tensors import approximate
-from audio2img.coreml.graph import build_graph
-from audio2img.coreml.mil import DataType, parse_model
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.reference import ReferenceModel
 from audio2img.errors import ModelError, UsageError
+from audio2img.mlprogram.graph import build_graph
+from audio2img.mlprogram.mil import DataType, parse_model
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.reference import ReferenceModel
 
 RNG = np.random.default_rng(7)
 KERNEL = (RNG.standard_t(3, (32, 16, 3, 3)) * 0.05).astype(np.float16)

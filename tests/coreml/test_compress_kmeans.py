@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from audio2img.coreml.compression.kmeans import Histogram, count_values, find_centers
 from audio2img.coreml.compression.schemes import Linear, Palette
 from audio2img.coreml.compression.tensors import assign, encode_weights, make_palette, measure, pack_bits
-from audio2img.coreml.weights import unpack_bits
+from audio2img.mlprogram.weights import unpack_bits
 
 FLOATS = {
     np.float16: st.floats(-60000, 60000, width=16),

@@ -34,8 +34,8 @@ from audio2img.coreml.compression.search import (
 )
 from audio2img.coreml.compression.sensitivity import Trial, run_trials, save_calls
 from audio2img.coreml.compression.source import Options
-from audio2img.coreml.mlpackage import Package
 from audio2img.errors import MachineError, UsageError
+from audio2img.mlprogram.mlpackage import Package
 
 PROMPT = ("a red house under a yellow moon",)
 Rows = dict[tuple[str, str], list[Choice]]

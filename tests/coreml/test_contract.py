@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from audio2img.coreml.contract import Part, check_contract
-from audio2img.coreml.mlpackage import read_description
 from audio2img.errors import ModelError
+from audio2img.mlprogram.mlpackage import read_description
 
 Spec = tuple[dict[str, Any], dict[str, Any]]
 F16, F32 = "float16", "float32"

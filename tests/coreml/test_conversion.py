@@ -16,8 +16,8 @@ from audio2img.coreml.conversion.latent_rgb import fit_linear, make_pictures
 from audio2img.coreml.conversion.plan import package_name
 from audio2img.coreml.conversion.sidecar import copy_tokenizers, make_sidecar, scheduler_settings
 from audio2img.coreml.conversion.source import find_variant
-from audio2img.coreml.signal import psnr_db
 from audio2img.errors import MachineError, ModelError, UsageError
+from audio2img.mlprogram.signal import psnr_db
 
 MINI = Path(__file__).resolve().parents[2] / "models" / "mini" / "diffusers"
 

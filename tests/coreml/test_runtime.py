@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from audio2img.coreml import apple
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.reference import _ONE_THREAD, ReferenceModel, _matrix_libraries
 from audio2img.coreml.runtime import CoreMLModel, load_part, runtime_name
 from audio2img.errors import MachineError, ModelError
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.reference import _ONE_THREAD, ReferenceModel, _matrix_libraries
 
 Asked = list[tuple[str, str]]
 

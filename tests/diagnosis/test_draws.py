@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from audio2img.coreml.compiled import compiled_dir
-from audio2img.coreml.signal import MOST_DB, psnr_db
 from audio2img.diagnosis.child import Outcome, Workshop
 from audio2img.diagnosis.draws import GOOD_DB, LEAST_DB, Subject, compare_memory, draw_on, draw_reference
 from audio2img.diagnosis.memory import peak_memory_bytes
+from audio2img.mlprogram.signal import MOST_DB, psnr_db
 
 Mac = Callable[..., None]
 

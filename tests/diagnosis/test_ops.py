@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 
 from audio2img.coreml.bundle import load_bundle
-from audio2img.coreml.mlpackage import Package, read_description
-from audio2img.coreml.ops import Array, Node
-from audio2img.coreml.reference import ReferenceModel
 from audio2img.diagnosis.ops import (
     PLACES_PER_KIND,
     choose_taps,
@@ -24,6 +21,9 @@ from audio2img.diagnosis.ops import (
 from audio2img.diagnosis.parts import make_inputs
 from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import ModelError
+from audio2img.mlprogram.mlpackage import Package, read_description
+from audio2img.mlprogram.ops import Array, Node
+from audio2img.mlprogram.reference import ReferenceModel
 
 PARTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from audio2img.coreml.bundle import load_bundle
-from audio2img.coreml.signal import MOST_DB
 from audio2img.diagnosis.checks import Check
 from audio2img.diagnosis.child import Workshop
 from audio2img.diagnosis.draws import Subject
 from audio2img.diagnosis.parts import check_parts, make_inputs
+from audio2img.mlprogram.signal import MOST_DB
 
 Mac = Callable[..., None]
 PARTS = ("text encoder", "unet", "vae decoder", "vae encoder")

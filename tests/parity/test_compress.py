@@ -18,8 +18,8 @@ from audio2img.coreml.compression.program import UNCHANGED_UNTIL_MACOS15, find_w
 from audio2img.coreml.compression.schemes import Linear, Palette, Treatment
 from audio2img.coreml.compression.source import Options
 from audio2img.coreml.compression.tensors import Fit, encode_weights, make_palette, measure
-from audio2img.coreml.graph import build_graph
-from audio2img.coreml.mlpackage import Package
+from audio2img.mlprogram.graph import build_graph
+from audio2img.mlprogram.mlpackage import Package
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -87,7 +87,7 @@ def test_another_size_by_the_command_line(mini_diffusers: Path, tmp_path: Path) 
     assert report["parts"][0]["psnr_db"] > 70
     assert report["latent_rgb_db"] is None
     assert "[1/1] converting the unet" in done.stderr
-    from audio2img.coreml.mlpackage import read_description
+    from audio2img.mlprogram.mlpackage import read_description
 
     shapes = {spec.name: spec.shape for spec in read_description(next(dest.glob("*.mlpackage"))).inputs}
     assert shapes["sample"] == (1, 4, 16, 24)

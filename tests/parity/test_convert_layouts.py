@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audio2img.coreml.mlpackage import Package, read_description
+from audio2img.mlprogram.mlpackage import Package, read_description
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]
 Layouts = Callable[[str], Path]

@@ -208,7 +208,7 @@ def test_a_model_that_lacks_a_weight_is_not_filled_with_noise(mini_diffusers: Pa
 
 def test_half_precision_and_little_memory_draw_the_same(mini_diffusers: Path) -> None:
     """On the processor, too, where nobody would choose them: the same code runs on graphics cards."""
-    from audio2img.coreml.signal import PIXEL_PEAK, psnr_db
+    from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 
     request = replace(REQUEST, width=64, height=64, steps=2)
     whole = DiffusersBackend.load(mini_diffusers).generate(request).pixels

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from audio2img.coreml.pipeline import CoreMLBackend
-from audio2img.coreml.signal import PIXEL_PEAK, psnr_db
 from audio2img.diffusers_backend import pipeline
 from audio2img.diffusers_backend.pipeline import DiffusersBackend
 from audio2img.errors import NothingToDrawError
+from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 from audio2img.types import ImageRequest, InitImage
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]

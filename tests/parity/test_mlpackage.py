@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.graph import build_graph
-from audio2img.coreml.mlpackage import Package
+from audio2img.mlprogram.graph import build_graph
+from audio2img.mlprogram.mlpackage import Package
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 

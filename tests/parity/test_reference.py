@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.graph import build_graph
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.ops import Node
 from audio2img.coreml.pipeline import CoreMLBackend
-from audio2img.coreml.reference import ReferenceModel
+from audio2img.mlprogram.graph import build_graph
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.ops import Node
+from audio2img.mlprogram.reference import ReferenceModel
 from audio2img.types import ImageRequest
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audio2img.coreml.mlpackage import Package
 from audio2img.diagnosis.ops import choose_taps, write_tapped
+from audio2img.mlprogram.mlpackage import Package
 
 
 @pytest.mark.parametrize("part", ["text_encoder", "unet", "vae_decoder", "vae_encoder"])

@@ -36,7 +36,7 @@ def take_the_place_of_core_ml(plan: Mapping[str, str]) -> None:
         return StandIn(path / "stand-in.mlpackage", behaviour(compute_units))
 
     if "max_parameters" in plan:
-        from audio2img.coreml import graph
+        from audio2img.mlprogram import graph
 
         graph.MAX_PARAMETERS = int(plan["max_parameters"])
     apple.is_here = lambda: True
@@ -57,9 +57,9 @@ def misbehave(behaviour: str, where: str) -> None:
 
 class StandIn:
     def __init__(self, package: Path, behaviour: str) -> None:
-        from audio2img.coreml import graph
-        from audio2img.coreml.mlpackage import Package
-        from audio2img.coreml.reference import ReferenceModel
+        from audio2img.mlprogram import graph
+        from audio2img.mlprogram.mlpackage import Package
+        from audio2img.mlprogram.reference import ReferenceModel
 
         limit, graph.MAX_PARAMETERS = graph.MAX_PARAMETERS, sys.maxsize  # of the reference, not of Core ML
         self.model = ReferenceModel(Package(package))

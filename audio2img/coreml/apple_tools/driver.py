@@ -32,8 +32,8 @@ class ReferencePart:
 
     def __init__(self, path: str, package_root: str) -> None:
         sys.path.append(package_root)
-        from audio2img.coreml.mlpackage import Package
-        from audio2img.coreml.reference import ReferenceModel
+        from audio2img.mlprogram.mlpackage import Package
+        from audio2img.mlprogram.reference import ReferenceModel
 
         self._model = ReferenceModel(Package(Path(path)))
         self.expected_inputs = {

@@ -30,12 +30,12 @@ from audio2img.coreml.compression.schemes import Treatment
 from audio2img.coreml.compression.sensitivity import Key, Loss, with_constants
 from audio2img.coreml.compression.tensors import approximate
 from audio2img.coreml.compression.workers import make_tasks, run_tasks
-from audio2img.coreml.graph import Graph, build_graph
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.ops import Array
-from audio2img.coreml.reference import ReferenceModel
 from audio2img.coreml.runtime import CoreMLModel, Model
 from audio2img.errors import ModelError
+from audio2img.mlprogram.graph import Graph, build_graph
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.ops import Array
+from audio2img.mlprogram.reference import ReferenceModel
 
 NO_SIGNAL_DB = 0.0
 

@@ -29,8 +29,8 @@ from audio2img.coreml.compression.search import (
 )
 from audio2img.coreml.compression.sensitivity import Key, Loss, Trial, run_trials
 from audio2img.coreml.compression.tensors import palette_errors, plan_form
-from audio2img.coreml.mlpackage import Package
 from audio2img.errors import UsageError
+from audio2img.mlprogram.mlpackage import Package
 
 MIXED_BITS = (2, 4, 6, 8)
 """The palettes that are tried; a weight may also stay as it is."""

@@ -24,10 +24,11 @@ from audio2img.coreml.compression.program import (
 )
 from audio2img.coreml.compression.schemes import Treatment, Treatments
 from audio2img.coreml.compression.tensors import Form, encode_operation, plan_form, stored_bytes
-from audio2img.coreml.mil import BlobReference, Function, TensorType
-from audio2img.coreml.mlpackage import MODEL_PATH_PREFIX, Package, read_model_file
-from audio2img.coreml.protobuf import WireError
-from audio2img.coreml.weights import (
+from audio2img.errors import ModelError, UsageError
+from audio2img.mlprogram.mil import BlobReference, Function, TensorType
+from audio2img.mlprogram.mlpackage import MODEL_PATH_PREFIX, Package, read_model_file
+from audio2img.mlprogram.protobuf import WireError
+from audio2img.mlprogram.weights import (
     HEADER,
     METADATA,
     SENTINEL,
@@ -36,7 +37,6 @@ from audio2img.coreml.weights import (
     VERSION,
     BlobRecord,
 )
-from audio2img.errors import ModelError, UsageError
 
 WEIGHT_FILE = "weights/weight.bin"
 ALIGNMENT = 64

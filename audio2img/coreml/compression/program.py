@@ -9,14 +9,14 @@ from typing import cast
 
 import numpy as np
 
-from audio2img.coreml import constexpr
 from audio2img.coreml.compression import wire
 from audio2img.coreml.compression.schemes import MIN_ELEMENTS
 from audio2img.coreml.compression.tensors import Weights
-from audio2img.coreml.mil import BlobReference, DataType, Function, Operation, TensorType, Value
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.protobuf import BYTES, as_bytes, as_int, as_text, iter_fields
 from audio2img.errors import ModelError
+from audio2img.mlprogram import constexpr
+from audio2img.mlprogram.mil import BlobReference, DataType, Function, Operation, TensorType, Value
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.protobuf import BYTES, as_bytes, as_int, as_text, iter_fields
 
 READ_CHUNK = 1 << 20  # elements looked at at once
 PALETTE_OPERATION = "constexpr_lut_to_dense"

@@ -19,9 +19,9 @@ from audio2img.coreml.compression.drawing import (
 )
 from audio2img.coreml.compression.evaluate import open_coreml_models, open_reference_models
 from audio2img.coreml.compression.sensitivity import save_calls
-from audio2img.coreml.mlpackage import Package
 from audio2img.coreml.runtime import Model
 from audio2img.errors import MachineError, ModelError
+from audio2img.mlprogram.mlpackage import Package
 
 N_CALLS = 4  # inputs of each part that trials of single weights use
 

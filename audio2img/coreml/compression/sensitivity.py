@@ -22,10 +22,10 @@ from audio2img.coreml.compression.program import Weight, find_weights, read_weig
 from audio2img.coreml.compression.schemes import Treatment, parse_treatment, write_treatment
 from audio2img.coreml.compression.tensors import approximate
 from audio2img.coreml.compression.workers import spread
-from audio2img.coreml.graph import Graph, build_graph, to_compute_type
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.ops import Array
-from audio2img.coreml.reference import ReferenceModel
+from audio2img.mlprogram.graph import Graph, build_graph, to_compute_type
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.ops import Array
+from audio2img.mlprogram.reference import ReferenceModel
 
 WORST_ERROR = 1e3  # of answers that are no numbers any more
 TRIALS_PER_WORKER = 24  # below this a second process is not worth its start

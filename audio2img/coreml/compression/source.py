@@ -12,8 +12,8 @@ from audio2img.coreml.compression.package import plan_package
 from audio2img.coreml.compression.program import Weight, find_weights, has_infinity
 from audio2img.coreml.compression.recipes import UNET_PARTS, read_recipe
 from audio2img.coreml.compression.schemes import Treatment
-from audio2img.coreml.mlpackage import Package
 from audio2img.errors import UsageError
+from audio2img.mlprogram.mlpackage import Package
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is (0 to 1)."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.coreml import constexpr
 from audio2img.coreml.compression import wire
 from audio2img.coreml.compression.kmeans import Histogram, count_values, find_centers
 from audio2img.coreml.compression.schemes import Linear, Palette, Treatment
-from audio2img.coreml.mil import BlobReference, DataType, TensorType
-from audio2img.coreml.weights import decode_elements, element_bits
+from audio2img.mlprogram import constexpr
+from audio2img.mlprogram.mil import BlobReference, DataType, TensorType
+from audio2img.mlprogram.weights import decode_elements, element_bits
 
 Array = NDArray[np.generic]
 Doubles = NDArray[np.float64]
@@ -239,7 +239,7 @@ def palette_errors(weights: Weights, bits: tuple[int, ...]) -> list[float]:
 def pack_bits(numbers: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """(n,) integers below 2**bits, one after the other from the lowest bit of the first byte up.
 
-    The inverse of audio2img.coreml.weights.unpack_bits: ceil(n * bits / 8) bytes, the last ones
+    The inverse of audio2img.mlprogram.weights.unpack_bits: ceil(n * bits / 8) bytes, the last ones
     filled up with zeros.
     """
     if bits == 8:

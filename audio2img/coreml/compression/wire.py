@@ -1,6 +1,6 @@
 """A writer of the protobuf wire format, and of the few MIL messages that a compressed weight needs.
 
-The counterpart of audio2img.coreml.protobuf. Field numbers are those of apple/coremltools
+The counterpart of audio2img.mlprogram.protobuf. Field numbers are those of apple/coremltools
 mlmodel/format/MIL.proto.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.coreml.mil import BlobReference, DataType, TensorType
-from audio2img.coreml.protobuf import BYTES, UINT64_MASK, VARINT
+from audio2img.mlprogram.mil import BlobReference, DataType, TensorType
+from audio2img.mlprogram.protobuf import BYTES, UINT64_MASK, VARINT
 
 IMMEDIATE_TYPES = {
     np.dtype(np.int8): DataType.INT8,
@@ -34,7 +34,7 @@ def encode_varint(number: int) -> bytes:
 
 
 def encode_field(number: int, wire_type: int, value: int | bytes | memoryview) -> bytes:
-    """One field as audio2img.coreml.protobuf.iter_fields gives it."""
+    """One field as audio2img.mlprogram.protobuf.iter_fields gives it."""
     key = encode_varint(number << 3 | wire_type)
     if isinstance(value, int):
         return key + encode_varint(value)

@@ -24,7 +24,7 @@ from audio2img.coreml.compression.package import PackagePlan
 from audio2img.coreml.compression.program import Weight, find_weights, read_weights
 from audio2img.coreml.compression.schemes import Treatment
 from audio2img.coreml.compression.tensors import Fit, encode_weights
-from audio2img.coreml.mlpackage import Package
+from audio2img.mlprogram.mlpackage import Package
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.coreml.constexpr import FORMS
 from audio2img.coreml.conversion.modules import Contract
 from audio2img.coreml.conversion.plan import LEAST_DB, LEAST_DB_ROUNDED, PartJob
-from audio2img.coreml.mlpackage import Package, read_description
-from audio2img.coreml.ops import OPERATIONS
 from audio2img.coreml.runtime import load_part, runtime_name
-from audio2img.coreml.signal import psnr_db
 from audio2img.errors import MachineError, ModelError
+from audio2img.mlprogram.constexpr import FORMS
+from audio2img.mlprogram.mlpackage import Package, read_description
+from audio2img.mlprogram.ops import OPERATIONS
+from audio2img.mlprogram.signal import psnr_db
 
 CHECK_SEED = 1  # not the tracing's, so that a value frozen into the graph shows
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio2img.coreml.mil import DataType, TensorType
-from audio2img.coreml.weights import SUB_BYTE_BITS, WeightFile, decode_elements, unpack_bits
 from audio2img.errors import ModelError
+from audio2img.mlprogram.mil import DataType, TensorType
+from audio2img.mlprogram.weights import SUB_BYTE_BITS, WeightFile, decode_elements, unpack_bits
 
 
 def write_blob(path: Path, code: int, data: bytes, sentinel: int = 0xDEADBEEF, version: int = 2) -> Path:

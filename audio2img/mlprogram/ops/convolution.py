@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from audio2img.coreml.ops.site import SCRATCH_ELEMENTS, Array, Shape, Site, Step, operation
+from audio2img.mlprogram.ops.site import SCRATCH_ELEMENTS, Array, Shape, Site, Step, operation
 
 FLOAT_BYTES = 4
 

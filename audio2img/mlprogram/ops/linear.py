@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from audio2img.coreml.ops.normalization import softmax_last
-from audio2img.coreml.ops.site import Array, Shape, Site, Step, n_elements, operation
+from audio2img.mlprogram.ops.normalization import softmax_last
+from audio2img.mlprogram.ops.site import Array, Shape, Site, Step, n_elements, operation
 
 
 @operation("linear")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from audio2img.coreml.protobuf import (
+from audio2img.mlprogram.protobuf import (
     WireError,
     as_bytes,
     as_int,

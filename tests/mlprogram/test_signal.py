@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from audio2img.coreml.signal import MOST_DB
 from audio2img.diagnosis.child import Workshop
 from audio2img.diagnosis.draws import Subject, draw_on, draw_reference
 from audio2img.diagnosis.parts import check_parts
+from audio2img.mlprogram.signal import MOST_DB
 
 STAND_IN = Path(__file__).parents[1] / "stand_in"
 

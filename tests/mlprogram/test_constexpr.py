@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.constexpr import materialize
 from audio2img.errors import ModelError
+from audio2img.mlprogram.constexpr import materialize
 
 MASK = np.array(
     [[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 1], [0, 1, 1, 0, 1, 0], [0, 0, 0, 1, 0, 0]], dtype=np.uint8

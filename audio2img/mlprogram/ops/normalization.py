@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from audio2img.coreml.ops.site import Array, Site, Step, operation
+from audio2img.mlprogram.ops.site import Array, Site, Step, operation
 
 
 def softmax_last(x: Array) -> Array:

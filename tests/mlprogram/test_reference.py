@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml import graph
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.reference import ReferenceModel
 from audio2img.errors import MachineError, ModelError
+from audio2img.mlprogram import graph
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.reference import ReferenceModel
 
 PARTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 VECTOR = {"x": ((4,), "float32")}

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.coreml.weights import unpack_bits
 from audio2img.errors import ModelError
+from audio2img.mlprogram.weights import unpack_bits
 
 Array = NDArray[Any]
 Parameters = Mapping[str, "Array | str"]

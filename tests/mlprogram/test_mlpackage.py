@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio2img.coreml.mlpackage import Package, read_description
-from audio2img.coreml.reference import ReferenceModel
 from audio2img.errors import MachineError, ModelError
+from audio2img.mlprogram.mlpackage import Package, read_description
+from audio2img.mlprogram.reference import ReferenceModel
 
 MODEL_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
 WEIGHT_FILE = Path("Data/com.apple.CoreML/weights/weight.bin")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audio2img.coreml import constexpr
-from audio2img.coreml.mil import BlobReference, Function, NamedType, Operation, TensorType, Value
-from audio2img.coreml.mlpackage import Package
-from audio2img.coreml.ops import OPERATIONS, Array, Node, Shape
 from audio2img.errors import MachineError, ModelError
+from audio2img.mlprogram import constexpr
+from audio2img.mlprogram.mil import BlobReference, Function, NamedType, Operation, TensorType, Value
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.ops import OPERATIONS, Array, Node, Shape
 
 MAX_TENSOR_ELEMENTS = 1 << 28  # 1 GB of float32, more than any tensor of a model below the cap
 MAX_PARAMETERS = 100_000_000

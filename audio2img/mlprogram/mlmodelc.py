@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from audio2img.coreml.mlpackage import ArraySpec, Description
 from audio2img.errors import ModelError
+from audio2img.mlprogram.mlpackage import ArraySpec, Description
 
 SCHEMA_TYPES: dict[str, np.dtype[np.generic]] = {
     "Float16": np.dtype(np.float16),

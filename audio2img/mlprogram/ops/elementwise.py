@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from audio2img.coreml.ops.site import Array, Site, Step, operation
+from audio2img.mlprogram.ops.site import Array, Site, Step, operation
 
 BLOCK_ELEMENTS = 1 << 14  # long formulas go through an array in blocks that stay in the first-level cache
 

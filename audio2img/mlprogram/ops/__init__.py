@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from audio2img.coreml.ops import convolution, elementwise, layout, linear, normalization
-from audio2img.coreml.ops.site import OPERATIONS, Array, Node, Scratch, Shape, Site, Step
+from audio2img.mlprogram.ops import convolution, elementwise, layout, linear, normalization
+from audio2img.mlprogram.ops.site import OPERATIONS, Array, Node, Scratch, Shape, Site, Step
 
 __all__ = [
     "OPERATIONS",

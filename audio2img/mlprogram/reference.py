@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio2img.coreml.graph import Graph, build_graph, last_uses, to_compute_type
-from audio2img.coreml.mlpackage import Description, Package
-from audio2img.coreml.ops import OPERATIONS, Array, Node, Scratch, Site
 from audio2img.errors import Audio2ImgError, ModelError
+from audio2img.mlprogram.graph import Graph, build_graph, last_uses, to_compute_type
+from audio2img.mlprogram.mlpackage import Description, Package
+from audio2img.mlprogram.ops import OPERATIONS, Array, Node, Scratch, Site
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController

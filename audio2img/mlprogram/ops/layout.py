@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio2img.coreml.ops.site import Array, Site, Step, n_elements, operation
+from audio2img.mlprogram.ops.site import Array, Site, Step, n_elements, operation
 
 
 @operation("reshape")

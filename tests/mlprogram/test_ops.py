@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.ops import OPERATIONS
 from audio2img.errors import ModelError
+from audio2img.mlprogram.ops import OPERATIONS
 
 Run = Callable[..., np.ndarray]
 RNG = np.random.default_rng(7)
@@ -81,8 +81,8 @@ def test_functions_of_two_numbers_broadcast(run_op: Run, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", COMPARISONS)
 def test_comparisons(tools: Any, make_package: Any, kind: str) -> None:
-    from audio2img.coreml.mlpackage import Package
-    from audio2img.coreml.reference import ReferenceModel
+    from audio2img.mlprogram.mlpackage import Package
+    from audio2img.mlprogram.reference import ReferenceModel
 
     other = np.array([[0], [-3], [4]], dtype=np.int32)
     package = make_package(
@@ -307,8 +307,8 @@ def test_conv_over_one_axis_and_its_paddings(run_op: Run, pad_type: str, expecte
 
 def test_a_conv_runs_again_as_it_ran_first(tools: Any, make_package: Any) -> None:
     """The working space is kept between runs; nothing of one run may reach the next."""
-    from audio2img.coreml.mlpackage import Package
-    from audio2img.coreml.reference import ReferenceModel
+    from audio2img.mlprogram.mlpackage import Package
+    from audio2img.mlprogram.reference import ReferenceModel
 
     weight = RNG.standard_normal((4, 4, 3, 3)).astype(np.float32)
     parameters = {"weight": weight, "pad_type": "custom", "pad": np.ones(4, np.int32)}
@@ -417,8 +417,8 @@ def test_what_only_moves_elements(
 
 
 def test_putting_together_and_taking_apart(run_op: Run, tools: Any, make_package: Any) -> None:
-    from audio2img.coreml.mlpackage import Package
-    from audio2img.coreml.reference import ReferenceModel
+    from audio2img.mlprogram.mlpackage import Package
+    from audio2img.mlprogram.reference import ReferenceModel
 
     both = {"values": [X, X * 2]}
     np.testing.assert_array_equal(
@@ -447,8 +447,8 @@ def test_putting_together_and_taking_apart(run_op: Run, tools: Any, make_package
 
 def test_constants_are_computed_beforehand(tools: Any, make_package: Any) -> None:
     """fill, range_1d, shape and sums of constants leave nothing to do when the model runs."""
-    from audio2img.coreml.mlpackage import Package
-    from audio2img.coreml.reference import ReferenceModel
+    from audio2img.mlprogram.mlpackage import Package
+    from audio2img.mlprogram.reference import ReferenceModel
 
     numbers = {"start": np.int32(3), "end": np.int32(9), "step": np.int32(2)}
     operations = [

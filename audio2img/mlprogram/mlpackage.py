@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.coreml import mil
-from audio2img.coreml.mil import BlobReference, DataType, Feature, Function, TensorType, Value
-from audio2img.coreml.protobuf import WireError
-from audio2img.coreml.weights import NUMPY_TYPES, WeightFile, decode_elements
 from audio2img.errors import ModelError
+from audio2img.mlprogram import mil
+from audio2img.mlprogram.mil import BlobReference, DataType, Feature, Function, TensorType, Value
+from audio2img.mlprogram.protobuf import WireError
+from audio2img.mlprogram.weights import NUMPY_TYPES, WeightFile, decode_elements
 
 MAX_MODEL_FILE_BYTES = 1 << 30  # the program without its weights; Stable Diffusion's have a few MB
 MODEL_PATH_PREFIX = "@model_path/"  # in a program: the folder of the model file

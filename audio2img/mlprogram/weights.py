@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.coreml.mil import DataType, TensorType
 from audio2img.errors import ModelError
+from audio2img.mlprogram.mil import DataType, TensorType
 
 HEADER = struct.Struct("<II56x")
 METADATA = struct.Struct("<IIQQQ32x")

@@ -203,9 +203,9 @@ def write_program(
 def split_package(package: Path, first: Path, second: Path) -> None:
     """A package cut in the middle of its program, as Apple's --chunk-unet does: each half takes what it
     needs of the original inputs, the second also what the first hands over."""
-    from audio2img.coreml import mil
-    from audio2img.coreml.mlpackage import find_model_file
-    from audio2img.coreml.protobuf import as_bytes, iter_fields, read_map_entry
+    from audio2img.mlprogram import mil
+    from audio2img.mlprogram.mlpackage import find_model_file
+    from audio2img.mlprogram.protobuf import as_bytes, iter_fields, read_map_entry
 
     data = memoryview(find_model_file(package).read_bytes())
     spec = mil.parse_model(data)
@@ -277,8 +277,8 @@ def run_op(make_package: PackageWriter) -> Callable[..., np.ndarray[Any, Any]]:
 
     operands: arrays that the model is given as inputs; parameters: constants in the program.
     """
-    from audio2img.coreml.mlpackage import Package
-    from audio2img.coreml.reference import ReferenceModel
+    from audio2img.mlprogram.mlpackage import Package
+    from audio2img.mlprogram.reference import ReferenceModel
 
     def run(
         kind: str,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio2img.coreml.protobuf import (
+from audio2img.mlprogram.protobuf import (
     WireError,
     as_signed,
     as_text,
