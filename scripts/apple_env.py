@@ -23,7 +23,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from audio2img.coreml.apple_tools import environment
+from audio2img.conversion.apple_tools import environment
 from audio2img.errors import Audio2ImgError, MachineError
 
 MARKER = "audio2img-environment.json"  # written last: the environment was wholly made of these

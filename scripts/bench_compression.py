@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from audio2img.coreml.compression.program import find_weights, read_weights
+from audio2img.compression.program import find_weights, read_weights
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.weights import HEADER, METADATA, SENTINEL, VERSION
 

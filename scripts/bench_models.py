@@ -35,7 +35,7 @@ WIDE_SEED = 0
 APPLE_PROBE = """
 import json, resource, sys, time
 from pathlib import Path
-from audio2img.coreml.apple_tools.oracle import draw_with_apple
+from audio2img.conversion.apple_tools.oracle import draw_with_apple
 from audio2img.coreml.bundle import load_bundle
 from audio2img.types import ImageRequest
 
@@ -84,7 +84,7 @@ def make_wide_bundle(folder: Path) -> Path:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from audio2img.coreml.conversion import ConversionOptions, convert_model
+    from audio2img.conversion import ConversionOptions, convert_model
 
     torch.manual_seed(WIDE_SEED)
     source = folder / "diffusers"
@@ -139,7 +139,7 @@ def apple_memory(folder: Path) -> Comparison:
 
 def _apple_side() -> tuple[Subject, str, Callable[[], dict[str, float]]]:
     """(what is drawn, on which units, Apple's figures for it). Raises SkippedError where it cannot run."""
-    from audio2img.coreml.apple_tools.environment import environment_python
+    from audio2img.conversion.apple_tools.environment import environment_python
     from audio2img.coreml.units import choose_compute
     from audio2img.errors import MachineError
 

@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from audio2img.coreml.conversion import BITS, ConversionOptions, PartReport, convert_model
+from audio2img.conversion import BITS, ConversionOptions, PartReport, convert_model
 from audio2img.errors import Audio2ImgError
 
 REPOSITORY = Path(__file__).resolve().parent.parent

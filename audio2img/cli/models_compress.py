@@ -16,8 +16,8 @@ from audio2img.errors import CancelledError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from audio2img.coreml.compression.results import Result
-    from audio2img.coreml.compression.source import Options
+    from audio2img.compression.results import Result
+    from audio2img.compression.source import Options
 
 DEFAULT_MIN_PSNR = 35.0  # dB; about what 6 bits for every weight keep
 BITS = ("8", "6", "4", "3", "2", "1")
@@ -111,8 +111,8 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
     SOURCE is a folder of packages (.mlpackage), or a model's name. It is only read. Interrupted, the
     same command goes on where it stopped. Prints the new folder; a report lies in DEST/compression.
     """
-    from audio2img.coreml.compression.job import compress
-    from audio2img.coreml.compression.report import as_table
+    from audio2img.compression.job import compress
+    from audio2img.compression.report import as_table
     from audio2img.store.catalog import resolve_model
 
     options = _options(**given)
@@ -152,9 +152,9 @@ def _options(
     workers: int | None,
 ) -> Options:
     """What the options ask for. Raises UsageError for what does not go together."""
-    from audio2img.coreml.compression.drawing import DEFAULT_PROMPTS
-    from audio2img.coreml.compression.schemes import Linear, Palette, Treatment
-    from audio2img.coreml.compression.source import Options
+    from audio2img.compression.drawing import DEFAULT_PROMPTS
+    from audio2img.compression.schemes import Linear, Palette, Treatment
+    from audio2img.compression.source import Options
 
     ways = {
         "--linear": linear,

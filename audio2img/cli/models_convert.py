@@ -11,7 +11,7 @@ from audio2img.cli.options import json_option, parse_size, talk_options
 from audio2img.cli.results import print_json
 
 if TYPE_CHECKING:
-    from audio2img.coreml.conversion import ConversionReport, PartReport
+    from audio2img.conversion import ConversionReport, PartReport
 
 PART_LABELS = ("text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder", "safety_checker")
 
@@ -71,7 +71,7 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
     Stable Diffusion 1.x, 2.x or XL, with its weights as safetensors. Every part is compared with
     the original as it is converted. Needs: pip install 'audio2img[convert]'.
     """
-    from audio2img.coreml.conversion import ConversionOptions, convert_model
+    from audio2img.conversion import ConversionOptions, convert_model
 
     say = _quiet if quiet else _say
     engine, attention = given.pop("engine"), given.pop("attention")
@@ -87,7 +87,7 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
         )
 
     if engine == "apple":
-        from audio2img.coreml.apple_tools.converter import convert_with_apple
+        from audio2img.conversion.apple_tools.converter import convert_with_apple
 
         report = convert_with_apple(source, dest, options, attention or "SPLIT_EINSUM_V2", replace, progress)
     else:

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from audio2img.coreml.compression.wire import bytes_field, encode_field, encode_varint, int_field, map_entry
+from audio2img.compression.wire import bytes_field, encode_field, encode_varint, int_field, map_entry
 from audio2img.errors import ModelError
 from audio2img.mlprogram import constexpr
 from audio2img.mlprogram.mil import DataType, Function, TensorType

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
 from diffusers.models.attention_processor import AttnProcessor2_0
 
-from audio2img.coreml.apple_tools.legacy import write_renamed
+from audio2img.conversion.apple_tools.legacy import write_renamed
 from scripts.mini.pictures_common import say
 from scripts.mini.pictures_text import load_tokenizer
 from scripts.mini.pictures_unet import NOISE_SCHEDULE, load_average

@@ -148,7 +148,7 @@ def mini_layout(
 
 def convert(source: Path, dest: Path, **options: Any) -> Any:
     """The report of a conversion."""
-    from audio2img.coreml.conversion import ConversionOptions, convert_model
+    from audio2img.conversion import ConversionOptions, convert_model
 
     return convert_model(source, dest, ConversionOptions(**options))
 

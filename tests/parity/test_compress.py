@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.compression.job import compress
-from audio2img.coreml.compression.kmeans import count_values
-from audio2img.coreml.compression.program import UNCHANGED_UNTIL_MACOS15, find_weights, read_weights
-from audio2img.coreml.compression.schemes import Linear, Palette, Treatment
-from audio2img.coreml.compression.source import Options
-from audio2img.coreml.compression.tensors import Fit, encode_weights, make_palette, measure
+from audio2img.compression.job import compress
+from audio2img.compression.kmeans import count_values
+from audio2img.compression.program import UNCHANGED_UNTIL_MACOS15, find_weights, read_weights
+from audio2img.compression.schemes import Linear, Palette, Treatment
+from audio2img.compression.source import Options
+from audio2img.compression.tensors import Fit, encode_weights, make_palette, measure
 from audio2img.mlprogram.graph import build_graph
 from audio2img.mlprogram.mlpackage import Package
 
@@ -188,7 +188,7 @@ def test_apples_apply_script_finds_the_same_layers(
 
     from diffusers import UNet2DConditionModel
 
-    from audio2img.coreml.compression.recipes import read_recipe
+    from audio2img.compression.recipes import read_recipe
 
     folder = Path(converted_mini(16))
     package = Package(next(folder.glob("*_unet.mlpackage")))

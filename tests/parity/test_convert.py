@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.conversion import ConversionOptions, convert_model, open_source
-from audio2img.coreml.conversion.converter import make_job
-from audio2img.coreml.conversion.modules import load_component, make_contract
-from audio2img.coreml.conversion.parity import answer_of_torch, check_part, run_packages
+from audio2img.conversion import ConversionOptions, convert_model, open_source
+from audio2img.conversion.converter import make_job
+from audio2img.conversion.modules import load_component, make_contract
+from audio2img.conversion.parity import answer_of_torch, check_part, run_packages
 from audio2img.errors import ModelError
 from audio2img.mlprogram import graph
 

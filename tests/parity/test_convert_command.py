@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from audio2img.coreml.conversion import ConversionOptions, convert_model
+from audio2img.conversion import ConversionOptions, convert_model
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]
 ENTRY = (sys.executable, "-m", "audio2img", "models", "convert")

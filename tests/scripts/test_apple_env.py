@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from audio2img.coreml.apple_tools import environment
+from audio2img.conversion.apple_tools import environment
 from scripts import apple_env
 
 ROOT = Path(__file__).resolve().parents[2]

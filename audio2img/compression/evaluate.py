@@ -1,0 +1,172 @@
+"""What a model loses as a whole: its pictures drawn again with compressed weights.
+
+Three ways, by what this machine can do: in memory, by the reference runtime, with other values for
+its constants (models small enough for NumPy); from packages written for the purpose, by Core ML
+(on a Mac); or, where the model cannot be run at all, from its weights alone.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from audio2img.compression.drawing import Drawing, Scene, draw, drawing_parts, psnr_db
+from audio2img.compression.package import (
+    finish_package,
+    plan_package,
+    start_weight_file,
+    weight_path,
+)
+from audio2img.compression.program import Weight, read_weights
+from audio2img.compression.recipes import Plan
+from audio2img.compression.schemes import Treatment
+from audio2img.compression.sensitivity import Key, Loss, with_constants
+from audio2img.compression.tensors import approximate
+from audio2img.compression.workers import make_tasks, run_tasks
+from audio2img.coreml import apple
+from audio2img.coreml.bundle import Bundle
+from audio2img.coreml.runtime import CoreMLModel, Model
+from audio2img.errors import ModelError
+from audio2img.mlprogram.graph import Graph, build_graph
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.ops import Array
+from audio2img.mlprogram.reference import ReferenceModel
+
+NO_SIGNAL_DB = 0.0
+
+Packages = Mapping[str, Package]
+
+
+class Evaluator(Protocol):
+    """Measures plans."""
+
+    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
+        """The signal that `plan` keeps in each scene, in dB; infinite where nothing changes."""
+        ...
+
+
+def open_reference_models(bundle: Bundle, packages: Packages) -> dict[str, Model]:
+    """The parts that draw, in the reference runtime. Raises MachineError if one is too large for it."""
+    return {part: ReferenceModel(packages[part]) for part in drawing_parts(bundle)}
+
+
+def open_coreml_models(bundle: Bundle, packages: Packages) -> dict[str, Model]:
+    """The parts that draw, in Core ML; macOS only."""
+    return {part: CoreMLModel(packages[part].path) for part in drawing_parts(bundle)}
+
+
+def latents_psnr_db(
+    bundle: Bundle,
+    models: Mapping[str, Model],
+    scenes: Sequence[Scene],
+    before: Sequence[Drawing],
+    on_scene: Callable[[], None],
+) -> list[float]:
+    """The signal of each scene's latents, drawn with `models`."""
+    try:
+        after = draw(bundle, models, scenes, on_scene, decode=False)
+    except ModelError:  # weights so coarse that the answers are no numbers any more
+        return [NO_SIGNAL_DB] * len(scenes)
+    return [psnr_db(one.latents, other.latents) for one, other in zip(before, after, strict=True)]
+
+
+class MemoryEvaluator:
+    """Draws with other values for the constants of loaded parts; nothing is written."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        packages: Packages,
+        weights: Mapping[str, Mapping[str, Weight]],
+        models: Mapping[str, Model],
+        scenes: Sequence[Scene],
+        before: Sequence[Drawing],
+    ) -> None:
+        """models: the parts as they are; before: what they draw of `scenes`."""
+        self._bundle, self._packages, self._weights = bundle, packages, weights
+        self._models, self._scenes, self._before = models, scenes, before
+        self._graphs: dict[str, Graph] = {}
+        self._values: dict[tuple[str, str], tuple[Treatment, Array]] = {}
+
+    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
+        """See Evaluator: the PSNR of the denoised latents."""
+        models = {**self._models, **{part: self._changed(part, rows) for part, rows in plan.items()}}
+        return latents_psnr_db(self._bundle, models, self._scenes, self._before, on_scene)
+
+    def _changed(self, part: str, treatments: Mapping[str, Treatment]) -> Model:
+        package = self._packages[part]
+        if part not in self._graphs:
+            self._graphs[part] = build_graph(package)
+        values = {}
+        for name, treatment in treatments.items():
+            known = self._values.get((part, name))
+            if known is None or known[0] != treatment:
+                weight = self._weights[part][name]
+                decoded, _ = approximate(read_weights(package, weight), weight.axis, treatment)
+                known = self._values[part, name] = treatment, decoded
+            values[name] = known[1]
+        return ReferenceModel(package, with_constants(self._graphs[part], values))
+
+
+class WrittenEvaluator:
+    """Writes packages into a folder and draws with them by Core ML, or what stands in for it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        packages: Packages,
+        models: Mapping[str, Model],
+        scenes: Sequence[Scene],
+        before: Sequence[Drawing],
+        folder: Path,
+    ) -> None:
+        """folder: where trial packages go, one at a time; it is removed after each."""
+        self._bundle, self._packages, self._models = bundle, packages, models
+        self._scenes, self._before, self._folder = scenes, before, folder
+
+    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
+        """See Evaluator: the PSNR of the denoised latents."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            changed = {part: self._open(part, rows) for part, rows in plan.items()}
+            models = {**self._models, **changed}
+            return latents_psnr_db(self._bundle, models, self._scenes, self._before, on_scene)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _open(self, part: str, treatments: Mapping[str, Treatment]) -> Model:
+        source = self._packages[part]
+        package = self._folder / source.path.name
+        plan = plan_package(source, treatments)
+        path = weight_path(package, source)
+        start_weight_file(plan, source, path)
+        run_tasks(make_tasks(part, plan, path), self._folder / f"{part}.jsonl", None, lambda _: None)
+        finish_package(plan, source, package)
+        # Compiled here and not in the cache, which would keep what nobody will ask for again.
+        compiled = package.with_suffix(".mlmodelc")
+        apple.compile_package(package, compiled)
+        return CoreMLModel(compiled)
+
+
+class WeightEvaluator:
+    """Measures the weights alone: how far each is off, on average over the weights."""
+
+    def __init__(self, losses: Mapping[Key, Loss], n_weights: int) -> None:
+        """losses: of every weight at every treatment that plans may name."""
+        self._losses, self._n_weights = losses, n_weights
+
+    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
+        """See Evaluator: the signal-to-noise ratio of the weights, as if they were one scene."""
+        errors = [
+            self._losses[part, name, treatment].weight_error
+            for part, treatments in plan.items()
+            for name, treatment in treatments.items()
+        ]
+        on_scene()
+        mean = float(np.sum(errors)) / self._n_weights
+        return [-10 * math.log10(mean) if mean > 0 else math.inf]

@@ -1,0 +1,265 @@
+"""A model compressed: from the folder of its packages to a new folder, which appears when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from audio2img.compression import folders
+from audio2img.compression.curve import measure_uniform
+from audio2img.compression.drawing import make_scenes
+from audio2img.compression.mixed import MixedPlan, find_mixed_plan
+from audio2img.compression.package import (
+    PackagePlan,
+    finish_package,
+    plan_package,
+    start_weight_file,
+    weight_path,
+)
+from audio2img.compression.recipes import Plan, write_recipe
+from audio2img.compression.report import write_report
+from audio2img.compression.results import (
+    LayerResult,
+    PartResult,
+    Result,
+    SceneResult,
+    mixed_curve,
+)
+from audio2img.compression.rig import Rig, draw_compressed, open_rig
+from audio2img.compression.schemes import Treatment, write_treatment
+from audio2img.compression.sensitivity import Key, Loss, Trial, run_trials
+from audio2img.compression.source import (
+    Options,
+    Progress,
+    Source,
+    choose_treatments,
+    open_source,
+    select_parts,
+)
+from audio2img.compression.tensors import Fit
+from audio2img.compression.workers import Task, make_tasks, run_tasks
+from audio2img.errors import ModelError
+
+WORK_FORMAT = 1  # raise it when the same options give other bytes: older work is then left alone
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Where everything is while it is made. work: kept until all is done."""
+
+    source: Source
+    options: Options
+    dest: Path
+    work: Path
+    progress: Progress
+
+
+def compress(source_folder: Path, dest: Path, options: Options, progress: Progress) -> Result:
+    """Compress the model in `source_folder` into the new folder `dest`; what was done and lost.
+
+    The source is only read. What is finished is kept in a hidden folder beside `dest` until all of it
+    is, and the same call takes it up again after an interruption. Raises ModelError for a damaged
+    source, UsageError for options that do not fit it or a `dest` that is taken, MachineError for a full disk.
+    """
+    root = folders.find_root(source_folder)
+    folders.check_destination(source_folder, dest)
+    source = open_source(root, progress)
+    # Refused before anything is written: parts that are not there, a recipe for another model.
+    chosen = choose_treatments(source, options) if options.min_psnr_db is None else None
+    selected = select_parts(source, options)
+    job = _Job(source, options, dest, _work_folder(source, dest, options), progress)
+    job.work.mkdir(parents=True, exist_ok=True)
+    rig = _open_rig(job)
+    mixed = None
+    if chosen is None:
+        assert options.min_psnr_db is not None
+        mixed = find_mixed_plan(
+            source.packages, selected, rig, options.min_psnr_db, job.work, options.n_workers, progress
+        )
+        chosen = mixed.treatments
+    bundle, plans, fits = _write_model(job, chosen)
+    result = _measure(job, rig, chosen, mixed, bundle, plans, fits)
+    _describe(job, bundle, chosen, result)
+    folders.sync_folder(bundle)
+    os.replace(bundle, dest)
+    for work in folders.find_work(dest):  # also what other sources or prompts left for this name
+        shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+def _work_folder(source: Source, dest: Path, options: Options) -> Path:
+    """The same for the same source and drawings, so that what was measured serves other plans too."""
+    rows = json.dumps([WORK_FORMAT, source.hash, options.prompts])
+    return folders.work_folder(dest, hashlib.sha256(rows.encode()).hexdigest()[:16])
+
+
+def _open_rig(job: _Job) -> Rig | str:
+    if not job.options.measure and job.options.min_psnr_db is None:
+        return "it was not asked for"
+    scenes = make_scenes(job.options.prompts)
+    return open_rig(
+        job.source.folder,
+        job.source.packages,
+        scenes,
+        job.work,
+        lambda done, total: job.progress("drawing with the original", done / total),
+    )
+
+
+def _write_model(job: _Job, chosen: Plan) -> tuple[Path, dict[str, PackagePlan], dict[tuple[str, str], Fit]]:
+    """The compressed model in a folder of its own, all but the report."""
+    source = job.source
+    plans = {part: plan_package(source.packages[part], one) for part, one in chosen.items()}
+    folders.check_space(job.dest.parent, sum(plan.size_bytes for plan in plans.values()))
+    key = hashlib.sha256(write_recipe(chosen).encode()).hexdigest()[:16]
+    bundle = job.work / key / "model"
+    bundle.mkdir(parents=True, exist_ok=True)
+    fits = _fill_packages(job, plans, bundle)
+    rewritten = set()
+    for part, plan in plans.items():
+        package = source.packages[part]
+        rewritten.add(package.path.name)
+        finish_package(plan, package, bundle / package.path.name)
+    folders.copy_others(source.folder, bundle, rewritten)
+    return bundle, plans, fits
+
+
+def _fill_packages(job: _Job, plans: Mapping[str, PackagePlan], bundle: Path) -> dict[tuple[str, str], Fit]:
+    """Compress every weight into its package in `bundle`; (part, weight) -> how near it is."""
+    tasks: list[Task] = []
+    for part, plan in plans.items():
+        package = job.source.packages[part]
+        path = weight_path(bundle / package.path.name, package)
+        if not path.is_file() or path.stat().st_size != plan.size_bytes:
+            laid_out = path.with_name(path.name + ".new")
+            start_weight_file(plan, package, laid_out)
+            os.replace(laid_out, path)
+        tasks += make_tasks(part, plan, path)
+    total, done = sum(task.n_elements for task in tasks), 0
+
+    def on_done(task: Task) -> None:
+        nonlocal done
+        done += task.n_elements
+        job.progress("compressing", done / total)
+
+    job.progress("compressing", 0.0)
+    return run_tasks(tasks, bundle.parent / "journal.jsonl", job.options.n_workers, on_done)
+
+
+def _measure(
+    job: _Job,
+    rig: Rig | str,
+    chosen: Plan,
+    mixed: MixedPlan | None,
+    bundle: Path,
+    plans: Mapping[str, PackagePlan],
+    fits: Mapping[tuple[str, str], Fit],
+) -> Result:
+    """What was lost: of every weight, of the pictures, and of other plans for comparison."""
+    losses: dict[Key, Loss] = {}
+    scenes: tuple[SceneResult, ...] = ()
+    unmeasured = rig if isinstance(rig, str) else ""
+    curve = [] if mixed is None else mixed_curve(mixed.points)
+    if isinstance(rig, Rig):
+        losses = _measure_layers(job, rig, chosen)
+        scenes, unmeasured = _draw_again(job, rig, bundle)
+        curve += measure_uniform(rig, job.source, list(chosen), job.progress)
+    parts = tuple(_part_result(job.source, part, plans[part], bundle, fits, losses) for part in plans)
+    return Result(
+        folder=job.dest,
+        scheme=_name_scheme(chosen),
+        wished_db=job.options.min_psnr_db,
+        basis="" if mixed is None else mixed.basis,
+        parts=parts,
+        scenes=scenes,
+        unmeasured=unmeasured,
+        curve=tuple(curve),
+        source_hash=job.source.hash,
+        runtime=rig.runtime if isinstance(rig, Rig) else "",
+    )
+
+
+def _draw_again(job: _Job, rig: Rig, bundle: Path) -> tuple[tuple[SceneResult, ...], str]:
+    """(the scenes before and after, "") or ((), why the compressed model cannot draw them)."""
+    try:
+        after = draw_compressed(
+            rig, bundle, lambda done, total: job.progress("drawing with the result", done / total)
+        )
+    except ModelError as error:  # weights so coarse that the answers are no numbers any more
+        return (), error.message
+    return tuple(SceneResult(*three) for three in zip(rig.scenes, rig.before, after, strict=True)), ""
+
+
+def _measure_layers(job: _Job, rig: Rig, chosen: Plan) -> dict[Key, Loss]:
+    """The loss of each weight alone, for the parts that the reference runtime runs when it draws."""
+    if rig.runtime != "reference":
+        return {}
+    trials = [
+        Trial(part, name, treatment, job.source.packages[part].path, rig.calls[part])
+        for part, treatments in chosen.items()
+        if part in rig.calls
+        for name, treatment in treatments.items()
+    ]
+    return run_trials(
+        trials,
+        job.work / "trials.jsonl",
+        job.options.n_workers,
+        lambda done, total: job.progress("trying every weight alone", done / max(1, total)),
+    )
+
+
+def _part_result(
+    source: Source,
+    part: str,
+    plan: PackagePlan,
+    bundle: Path,
+    fits: Mapping[tuple[str, str], Fit],
+    losses: Mapping[Key, Loss],
+) -> PartResult:
+    package = source.packages[part]
+    layers = []
+    for name, weight in source.weights[part].items():
+        planned = plan.weights.get(name)
+        if planned is None:
+            size = weight.n_elements * weight.bits // 8
+            layers.append(LayerResult(name, weight.tensor.shape, "", weight.bits, size, float("inf")))
+            continue
+        loss = losses.get((part, name, planned.treatment))
+        layers.append(
+            LayerResult(
+                name=name,
+                shape=weight.tensor.shape,
+                treatment=write_treatment(planned.treatment),
+                bits_before=weight.bits,
+                size_bytes=planned.size_bytes,
+                snr_db=fits[part, name].snr_db,
+                psnr_db=None if loss is None else loss.psnr_db,
+            )
+        )
+    sizes = folders.size_bytes(package.path), folders.size_bytes(bundle / package.path.name)
+    return PartResult(part, *sizes, tuple(layers))
+
+
+def _name_scheme(chosen: Plan) -> str:
+    treatments: set[Treatment] = {one for rows in chosen.values() for one in rows.values()}
+    return write_treatment(treatments.pop()) if len(treatments) == 1 else "mixed"
+
+
+def _describe(job: _Job, bundle: Path, chosen: Plan, result: Result) -> None:
+    """Write the report and the recipe, and into the sidecar what was done."""
+    folder = bundle / folders.REPORT_FOLDER
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.json").write_text(write_recipe(chosen), encoding="utf-8")
+    write_report(folder, result)
+    entry: dict[str, object] = {
+        "scheme": result.scheme,
+        "average_bits": round(result.average_bits, 3),
+        "parts": sorted(chosen),
+        "source_sha256": result.source_hash,
+    }
+    folders.add_to_sidecar(bundle, entry)

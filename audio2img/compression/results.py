@@ -1,0 +1,130 @@
+"""What a compression did: sizes before and after, and what was lost, weight by weight and as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audio2img.compression.drawing import PICTURE_PEAK, Drawing, Scene, psnr_db
+from audio2img.compression.search import Point, mean_db
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """A weight before and after.
+
+    treatment: "" where it stayed as it was; size_bytes: after; snr_db: of its values;
+    psnr_db: of its part's answers with this weight alone compressed, None where it was not measured.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    treatment: str
+    bits_before: int
+    size_bytes: int
+    snr_db: float
+    psnr_db: float | None = None
+
+    @property
+    def n_elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bits(self) -> float:
+        """What an element takes after, palettes and scales included."""
+        return 8 * self.size_bytes / self.n_elements
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """A part before and after; sizes are those of the whole package."""
+
+    name: str
+    size_before: int
+    size_after: int
+    layers: tuple[LayerResult, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SceneResult:
+    """A scene before and after."""
+
+    scene: Scene
+    before: Drawing
+    after: Drawing
+
+    @property
+    def latents_db(self) -> float:
+        return psnr_db(self.before.latents, self.after.latents)
+
+    @property
+    def picture_db(self) -> float:
+        assert self.before.pixels is not None
+        assert self.after.pixels is not None
+        return psnr_db(self.before.pixels, self.after.pixels, PICTURE_PEAK)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What a plan keeps at a size: for the plot. label: uniform (palettes of one kind), mixed or this."""
+
+    label: str
+    size_bytes: int
+    psnr_db: float
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """All of it.
+
+    scheme: what was asked for; wished_db, basis: the signal that mixed bits had to keep, and of what it is
+    (latents or weights); scenes: empty where nothing was drawn, and then unmeasured says why;
+    runtime: what drew them.
+    """
+
+    folder: Path
+    scheme: str
+    wished_db: float | None
+    basis: str
+    parts: tuple[PartResult, ...]
+    scenes: tuple[SceneResult, ...]
+    unmeasured: str
+    curve: tuple[CurvePoint, ...]
+    source_hash: str
+    runtime: str = ""
+
+    @property
+    def size_before(self) -> int:
+        return sum(part.size_before for part in self.parts)
+
+    @property
+    def size_after(self) -> int:
+        return sum(part.size_after for part in self.parts)
+
+    @property
+    def average_bits(self) -> float:
+        """Bits that a weight of the compressed parts takes, palettes and scales included."""
+        return average_bits(self.parts)
+
+    @property
+    def latents_db(self) -> float | None:
+        """The mean of the scenes."""
+        return mean_db([scene.latents_db for scene in self.scenes]) if self.scenes else None
+
+    @property
+    def picture_db(self) -> float | None:
+        """The mean of the scenes."""
+        return mean_db([scene.picture_db for scene in self.scenes]) if self.scenes else None
+
+
+def average_bits(parts: Sequence[PartResult]) -> float:
+    """Bits that a weight of `parts` takes, palettes and scales included."""
+    layers = [layer for part in parts for layer in part.layers]
+    return 8 * sum(layer.size_bytes for layer in layers) / sum(layer.n_elements for layer in layers)
+
+
+def mixed_curve(points: Sequence[Point]) -> list[CurvePoint]:
+    """The plans that a search measured."""
+    return [CurvePoint("mixed", point.size_bytes, point.psnr_db) for point in points]

@@ -1,0 +1,383 @@
+"""Compressed packages: written by us, read by our own reader, run by the reference runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audio2img.compression import workers
+from audio2img.compression.job import compress
+from audio2img.compression.results import Result
+from audio2img.compression.schemes import Linear, Palette, Treatment
+from audio2img.compression.source import Options
+from audio2img.compression.tensors import approximate
+from audio2img.errors import ModelError, UsageError
+from audio2img.mlprogram.graph import build_graph
+from audio2img.mlprogram.mil import DataType, parse_model
+from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.reference import ReferenceModel
+
+RNG = np.random.default_rng(7)
+KERNEL = (RNG.standard_t(3, (32, 16, 3, 3)) * 0.05).astype(np.float16)
+MATRIX = (RNG.standard_t(3, (48, 512)) * 0.05).astype(np.float16)
+COLUMNS = (RNG.standard_t(3, (48, 64)) * 0.05).astype(np.float32)
+BIAS = RNG.standard_normal(32).astype(np.float16)
+MASK = np.where(np.tri(64, dtype=bool), 0, -np.inf).astype(np.float16)
+INPUT = {"x": RNG.standard_normal((1, 16, 4, 4)).astype(np.float16)}
+LARGE = {"kernel": KERNEL, "matrix": MATRIX, "columns": COLUMNS}
+AXES = {"kernel": 0, "matrix": 0, "columns": 1}
+
+FOUR_BITS = Palette(4)
+TREATMENTS: tuple[Treatment, ...] = (
+    *(Palette(bits) for bits in (1, 2, 3, 4, 6, 8)),
+    Palette(4, 8),
+    Palette(3, 16),
+    Linear(),
+)
+
+
+def quiet(label: str, done: float) -> None:
+    """Progress that nobody looks at; what it is told must make sense."""
+    assert label
+    assert 0 <= done <= 1
+
+
+def write_network(tools: Any, folder: Path, **changed: np.ndarray) -> Path:
+    """A model folder with one part: a convolution, two matrices (one in float32), small constants, a mask."""
+    arrays = {"kernel": KERNEL, "matrix": MATRIX, "columns": COLUMNS, "bias": BIAS, "mask": MASK, **changed}
+    conv = {
+        "x": tools.Ref("x"), "weight": tools.Ref("kernel"), "bias": tools.Ref("bias"), "pad_type": "custom",
+        "pad": np.ones(4, np.int32), "strides": np.ones(2, np.int32), "dilations": np.ones(2, np.int32),
+        "groups": np.int32(1),
+    }  # fmt: skip
+    product = {
+        "x": tools.Ref("scores"), "y": tools.Ref("columns"),
+        "transpose_x": np.bool_(False), "transpose_y": np.bool_(False),
+    }  # fmt: skip
+    operations = [
+        tools.Op("const", {}, {name: (array.shape, array.dtype.name)}, {"val": tools.Stored(array)})
+        for name, array in arrays.items()
+    ]
+    operations += [
+        tools.Op("conv", conv, {"planes": ((1, 32, 4, 4), "float16")}),
+        tools.Op(
+            "reshape",
+            {"x": tools.Ref("planes"), "shape": np.array([1, 512], np.int32)},
+            {"row": ((1, 512), "float16")},
+        ),
+        tools.Op(
+            "linear",
+            {"x": tools.Ref("row"), "weight": tools.Ref("matrix")},
+            {"scores": ((1, 48), "float32")},
+        ),
+        tools.Op("matmul", product, {"product": ((1, 64), "float32")}),
+        tools.Op("add", {"x": tools.Ref("product"), "y": tools.Ref("mask")}, {"out": ((64, 64), "float32")}),
+    ]
+    folder.mkdir(parents=True)
+    tools.write_package(
+        folder / "net.mlpackage",
+        {"x": ((1, 16, 4, 4), "float16")},
+        operations,
+        {"out": ((64, 64), "float32")},
+    )
+    (folder / "vocab.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def network(tools: Any, tmp_path: Path) -> Path:
+    return write_network(tools, tmp_path / "original")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Relative path -> hash of every file."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def run(source: Path, dest: Path, treatment: Treatment = FOUR_BITS, **options: Any) -> Result:
+    return compress(source, dest, Options(treatment, measure=False, **options), quiet)
+
+
+@pytest.mark.parametrize("treatment", TREATMENTS, ids=str)
+def test_what_is_written_is_read(network: Path, tmp_path: Path, treatment: Treatment) -> None:
+    before = contents(network)
+    result = run(network, tmp_path / "small", treatment)
+    package = Package(tmp_path / "small" / "net.mlpackage")
+    constants = build_graph(package).constants
+    for name, original in LARGE.items():
+        expected, fit = approximate(original, AXES[name], treatment)
+        np.testing.assert_array_equal(constants[name], expected.astype(np.float32))
+        (layer,) = [one for one in result.parts[0].layers if one.name == name]
+        assert layer.snr_db == pytest.approx(fit.snr_db)
+        error = original.astype(np.float64) - expected
+        snr = 10 * math.log10((original.astype(np.float64) ** 2).sum() / (error**2).sum())
+        assert layer.snr_db == pytest.approx(snr, abs=0.01)
+    np.testing.assert_array_equal(constants["bias"], BIAS.astype(np.float32))
+    np.testing.assert_array_equal(constants["mask"], MASK.astype(np.float32))
+    assert contents(network) == before
+
+
+@pytest.mark.parametrize("treatment", TREATMENTS, ids=str)
+def test_the_answer_is_near(network: Path, tmp_path: Path, treatment: Treatment) -> None:
+    run(network, tmp_path / "small", treatment)
+    exact = ReferenceModel(Package(network / "net.mlpackage")).predict(INPUT)["out"]
+    near = ReferenceModel(Package(tmp_path / "small" / "net.mlpackage")).predict(INPUT)["out"]
+    shown = np.isfinite(exact)
+    np.testing.assert_array_equal(np.isfinite(near), shown)
+    error = np.sqrt(np.square(exact[shown] - near[shown]).mean())
+    assert error < {1: 1.2, 2: 1.0, 3: 0.7, 4: 0.4}.get(treatment.bits, 0.1) * exact[shown].std()
+
+
+@pytest.mark.parametrize(
+    ("treatment", "opset", "version", "kind"),
+    [
+        (Palette(6), "CoreML6", 7, DataType.UINT8),
+        (Palette(4, 8), "CoreML8", 9, DataType.UINT4),
+        (Palette(3), "CoreML8", 9, DataType.UINT3),
+    ],
+    ids=str,
+)
+def test_the_package_asks_for_the_system_it_needs(
+    network: Path, tmp_path: Path, treatment: Palette, opset: str, version: int, kind: DataType
+) -> None:
+    run(network, tmp_path / "small", treatment)
+    package = Package(tmp_path / "small" / "net.mlpackage")
+    function = package.load_function()
+    (operation,) = [one for one in function.operations if one.name == "kernel"]
+    parameters = {
+        **operation.attributes,
+        **{name: arguments[0].value for name, arguments in operation.inputs.items()},
+    }
+    assert function.opset == opset
+    assert parse_model(memoryview(package.model_path.read_bytes())).version == version
+    assert parameters["indices"].type.dtype is kind
+    groups = 32 // treatment.group_size if treatment.group_size else 1
+    size = 1 << treatment.bits
+    assert parameters["lut"].type.shape == ((size,) if version == 7 else (groups, 1, 1, 1, size, 1))
+
+
+def test_the_file_is_as_small_as_promised(network: Path, tmp_path: Path) -> None:
+    result = run(network, tmp_path / "small", Palette(4))
+    n_weights = KERNEL.size + MATRIX.size + COLUMNS.size
+    luts = 2 * 16 * 2 + 16 * 4
+    assert sum(layer.size_bytes for layer in result.parts[0].layers) == n_weights // 2 + luts
+    assert result.average_bits == pytest.approx(4 + 8 * luts / n_weights)
+    assert result.size_before - result.size_after > 0.6 * (
+        2 * KERNEL.size + 2 * MATRIX.size + 4 * COLUMNS.size
+    )
+
+
+def test_two_runs_give_the_same_bytes(network: Path, tmp_path: Path) -> None:
+    run(network, tmp_path / "one", Palette(4, 8))
+    run(network, tmp_path / "two", Palette(4, 8), n_workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_palette_can_be_made_smaller(network: Path, tmp_path: Path) -> None:
+    run(network, tmp_path / "eight", Palette(8))
+    run(tmp_path / "eight", tmp_path / "four", Palette(4))
+    eight = build_graph(Package(tmp_path / "eight" / "net.mlpackage")).constants
+    four = build_graph(Package(tmp_path / "four" / "net.mlpackage")).constants
+    for name, axis in AXES.items():
+        source = np.asarray(eight[name]).astype(LARGE[name].dtype)
+        np.testing.assert_array_equal(four[name], approximate(source, axis, Palette(4))[0].astype(np.float32))
+    with pytest.raises(UsageError, match="smaller"):
+        run(tmp_path / "four", tmp_path / "six", Palette(6))
+    assert not (tmp_path / "six").exists()
+
+
+def test_the_newer_form_of_an_older_palette_is_refused(network: Path, tmp_path: Path) -> None:
+    """A program for macOS 15 has no place for the older form, which would stay in part of it."""
+    run(network, tmp_path / "two", Palette(2))
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"format": 1, "parts": {"net": {"kernel": "palette1/8"}}}))
+    with pytest.raises(UsageError, match="constexpr_lut_to_dense"):
+        compress(tmp_path / "two", tmp_path / "no", Options(recipe=recipe, measure=False), quiet)
+
+
+def test_other_files_come_along(network: Path, tmp_path: Path) -> None:
+    (network / "tokenizer").mkdir()
+    (network / "tokenizer" / "notes.txt").write_text("words")
+    (network / "Unet.mlmodelc").mkdir()
+    (network / "Unet.mlmodelc" / "big").write_text("the uncompressed model, compiled")
+    (network / ".DS_Store").write_text("")
+    (network / "audio2img.json").write_text('{"format": 1, "name": "net", "steps": 3}')
+    result = run(network, tmp_path / "small")
+    small = contents(tmp_path / "small")
+    assert small["tokenizer/notes.txt"] == contents(network)["tokenizer/notes.txt"]
+    assert not {name for name in small if "mlmodelc" in name or ".DS_Store" in name}
+    sidecar = json.loads((tmp_path / "small" / "audio2img.json").read_text())
+    assert sidecar["name"] == "net"
+    assert sidecar["compression"]["scheme"] == "palette4"
+    assert sidecar["compression"]["source_sha256"] == result.source_hash
+
+
+def test_the_report_is_there_and_honest(network: Path, tmp_path: Path) -> None:
+    run(network, tmp_path / "small", Palette(8))
+    folder = tmp_path / "small" / "compression"
+    report = json.loads((folder / "report.json").read_text())
+    assert report["latents_db"] is None
+    assert report["unmeasured"] == "it was not asked for"
+    assert {layer["name"] for layer in report["parts"][0]["layers"]} == set(LARGE)
+    assert all(layer["snr_db"] > 30 for layer in report["parts"][0]["layers"])
+    text = (folder / "report.md").read_text()
+    assert "No picture was drawn: it was not asked for" in text
+    assert "| kernel | 32x16x3x3 | palette8 |" in text
+
+
+def test_a_whole_repository_of_apples_is_understood(
+    mini_bundle: Path, tmp_path: Path, core_ml_stand_in: object
+) -> None:
+    """On a Mac compiled models go first, and the vocabulary is with them; the packages are beside."""
+    packages, compiled = tmp_path / "repo/original/packages", tmp_path / "repo/original/compiled"
+    compiled.mkdir(parents=True)
+    shutil.copytree(mini_bundle, packages)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.move(packages / name, compiled / name)
+    for name in ("TextEncoder", "Unet", "VAEDecoder"):
+        (compiled / f"{name}.mlmodelc").mkdir()
+    result = run(tmp_path / "repo", tmp_path / "small", parts=("vae_encoder",))
+    assert [part.name for part in result.parts] == ["vae_encoder"]
+    names = {path.name for path in (tmp_path / "small").iterdir()}
+    assert {"vocab.json", "merges.txt", "audio2img.json", "compression"} < names
+    assert len([name for name in names if name.endswith(".mlpackage")]) == 4
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4096])
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace((0xDEADBEEF).to_bytes(4, "little"), b"none"))
+
+
+@pytest.mark.parametrize("damage", [cut, spoil, Path.unlink])
+def test_a_damaged_source_is_refused(network: Path, tmp_path: Path, damage: Any) -> None:
+    damage(network / "net.mlpackage/Data/com.apple.CoreML/weights/weight.bin")
+    with pytest.raises(ModelError, match="weight"):
+        run(network, tmp_path / "small")
+    assert list(tmp_path.iterdir()) == [network]
+
+
+def test_weights_that_are_no_numbers_are_refused(tools: Any, tmp_path: Path) -> None:
+    spoiled = MATRIX.copy()
+    spoiled[3, 5] = np.nan
+    source = write_network(tools, tmp_path / "original", matrix=spoiled)
+    with pytest.raises(ModelError, match="matrix is no number"):
+        run(source, tmp_path / "small")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(
+    ("dest", "words"),
+    [
+        ("original", "there already"),
+        ("original/small", "within the model"),
+        ("nowhere/small", "no folder"),
+    ],
+)
+def test_a_bad_destination_is_refused(network: Path, tmp_path: Path, dest: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        run(network, tmp_path / dest)
+    assert list(tmp_path.iterdir()) == [network]
+
+
+def test_a_folder_without_packages_is_refused(network: Path, tmp_path: Path) -> None:
+    shutil.rmtree(network / "net.mlpackage")
+    with pytest.raises(ModelError):
+        run(network, tmp_path / "small")
+    with pytest.raises(ModelError, match="nowhere"):
+        run(tmp_path / "nowhere", tmp_path / "small")
+
+
+def test_an_unknown_part_is_refused(network: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'unet'") as caught:
+        run(network, tmp_path / "small", parts=("unet",))
+    assert "net" in caught.value.remedy
+    assert list(tmp_path.iterdir()) == [network]
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def interrupted_run(source: Path, dest: Path, after: int) -> Path:
+    """Compress until `after` weights are done; the work folder."""
+
+    def progress(label: str, done: float) -> None:
+        nonlocal after
+        if label == "compressing" and done > 0:
+            after -= 1
+            if after == 0:
+                raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        compress(source, dest, Options(Palette(4), measure=False), progress)
+    assert not dest.exists()
+    (work,) = dest.parent.glob(f".{dest.name}.compress-*")
+    return work
+
+
+def count_tasks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the weights that are worked on from now on."""
+    names: list[str] = []
+    original = workers.run_task
+
+    def run_task(task: workers.Task) -> workers.Done:
+        names.append(task.name)
+        return original(task)
+
+    monkeypatch.setattr(workers, "run_task", run_task)
+    return names
+
+
+def test_an_interrupted_run_is_taken_up(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(network, tmp_path / "whole")
+    work = interrupted_run(network, tmp_path / "small", after=2)
+    (journal,) = work.rglob("journal.jsonl")
+    assert len(journal.read_text().splitlines()) == 2
+    names = count_tasks(monkeypatch)
+    run(network, tmp_path / "small")
+    assert len(names) == 1
+    assert contents(tmp_path / "small") == contents(tmp_path / "whole")
+    assert not work.exists()
+
+
+def test_damaged_work_is_done_again(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(network, tmp_path / "whole")
+    work = interrupted_run(network, tmp_path / "small", after=3)
+    (journal,) = work.rglob("journal.jsonl")
+    rows = journal.read_text().splitlines()
+    journal.write_text("\n".join(rows[:2]) + "\n" + rows[2][:20])  # the last line was not finished
+    (weights,) = work.rglob("weight.bin")
+    content = bytearray(weights.read_bytes())
+    content[128 + 5] ^= 0xFF  # within the first weight's indices
+    weights.write_bytes(content)
+    names = count_tasks(monkeypatch)
+    run(network, tmp_path / "small")
+    assert len(names) == 2
+    assert contents(tmp_path / "small") == contents(tmp_path / "whole")
+
+
+def test_another_source_is_not_mixed_with_old_work(tools: Any, network: Path, tmp_path: Path) -> None:
+    interrupted_run(network, tmp_path / "small", after=2)
+    shutil.rmtree(network)
+    write_network(tools, network, kernel=-KERNEL)
+    run(network, tmp_path / "small")
+    constants = build_graph(Package(tmp_path / "small" / "net.mlpackage")).constants
+    expected, _ = approximate(-KERNEL, 0, Palette(4))
+    np.testing.assert_array_equal(constants["kernel"], expected.astype(np.float32))
+    assert not list(tmp_path.glob(".*"))
