@@ -87,7 +87,7 @@ class Painter:
     @cached_property
     def model(self) -> ResolvedModel:
         """The model that draws. Raises ModelError when it cannot be found."""
-        from audio2img.coreml.units import preferred_attention
+        from audio2img.backends.coreml.units import preferred_attention
 
         asked = self._name
         if asked is None and self._wishes.backend != "auto":

@@ -16,7 +16,7 @@ import soxr
 from PIL import Image
 from pywhispercpp.model import Model
 
-from audio2img.coreml.pipeline import CoreMLBackend
+from audio2img.backends.coreml.backend import CoreMLBackend
 from audio2img.types import ImageRequest
 
 MINI = Path(__file__).resolve().parent.parent / "models" / "mini"

@@ -129,8 +129,8 @@ def fill(network: Any) -> Any:
 
 
 def draw_with_ours(folder: Path, steps: int, batch: int, compile_unet: bool) -> Callable[[], None]:
-    from audio2img.diffusers_backend.pipeline import DiffusersBackend
-    from audio2img.diffusers_backend.plan import Wishes
+    from audio2img.backends.torch.backend import DiffusersBackend
+    from audio2img.backends.torch.plan import Wishes
     from audio2img.types import ImageRequest
 
     backend = DiffusersBackend.load(folder, wishes=Wishes(compile=compile_unet))

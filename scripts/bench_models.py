@@ -36,7 +36,7 @@ APPLE_PROBE = """
 import json, resource, sys, time
 from pathlib import Path
 from audio2img.conversion.apple_tools.oracle import draw_with_apple
-from audio2img.coreml.bundle import load_bundle
+from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.types import ImageRequest
 
 folder, prompt, seed, steps, units = sys.argv[1:]
@@ -139,8 +139,8 @@ def apple_memory(folder: Path) -> Comparison:
 
 def _apple_side() -> tuple[Subject, str, Callable[[], dict[str, float]]]:
     """(what is drawn, on which units, Apple's figures for it). Raises SkippedError where it cannot run."""
+    from audio2img.backends.coreml.units import choose_compute
     from audio2img.conversion.apple_tools.environment import environment_python
-    from audio2img.coreml.units import choose_compute
     from audio2img.errors import MachineError
 
     try:

@@ -53,7 +53,7 @@ def reference_picture() -> Comparison:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    from audio2img.coreml.pipeline import CoreMLBackend
+    from audio2img.backends.coreml.backend import CoreMLBackend
     from audio2img.types import ImageRequest
 
     backend = CoreMLBackend.load(MINI / "coreml", name="mini")

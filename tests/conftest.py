@@ -76,7 +76,7 @@ def core_ml_stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     What it compiles holds the package and the metadata.json that Apple's compiler writes.
     """
-    from audio2img.coreml import apple
+    from audio2img.backends.coreml import apple
     from audio2img.mlprogram.mlpackage import Package
     from audio2img.mlprogram.reference import ReferenceModel
 
@@ -139,7 +139,7 @@ def write_compiled(package: Path, destination: Path) -> None:
 @pytest.fixture(scope="session")
 def as_compiled() -> Callable[[Path, Path], Path]:
     """as_compiled(bundle of packages, folder): the same model as Apple's compiled resources."""
-    from audio2img.coreml.layout import COMPILED_NAMES
+    from audio2img.backends.coreml.layout import COMPILED_NAMES
 
     def convert(bundle: Path, folder: Path) -> Path:
         folder.mkdir(parents=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 import click
 
 from audio2img import __version__
+from audio2img.backends.coreml import apple
 from audio2img.cli.options import json_option, talk_options, with_settings
 from audio2img.cli.results import print_json
 from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir, log_file, settings_file
-from audio2img.coreml import apple
 from audio2img.diagnosis import actions, machine, torch_machine
 from audio2img.diagnosis.checks import Check, State, as_markdown, failures
 from audio2img.errors import Audio2ImgError, MachineError

@@ -19,7 +19,7 @@ def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
     given: its options. Asks when a person is here. Raises ModelError, with the command that gets them,
     when nobody is, when the network is off, or for a name that nobody knows.
     """
-    from audio2img.coreml.units import preferred_attention
+    from audio2img.backends.coreml.units import preferred_attention
 
     settings = with_settings(
         model=given.get("model"),

@@ -109,7 +109,7 @@ def describe(wanted: Wanted) -> dict[str, Any]:
 
 
 def _is_default(wanted: Wanted) -> bool:
-    from audio2img.coreml.units import preferred_attention
+    from audio2img.backends.coreml.units import preferred_attention
 
     if wanted.row.name != default_name(wanted.row.kind):
         return False

@@ -52,7 +52,7 @@ def command(
 
 def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
     """The models meant by `names`, each once. Raises ModelError for unknown ones."""
-    from audio2img.coreml.units import preferred_attention
+    from audio2img.backends.coreml.units import preferred_attention
 
     plain = [default_name(kind) for kind in DEFAULT_KINDS] if DEFAULT in names else []
     plain += [name for name in names if name != DEFAULT]

@@ -17,7 +17,7 @@ from audio2img.store.catalog import resolve_model, split_name
 @talk_options
 def command(name: str, as_json: bool, **given: Any) -> None:
     """Where a model is, for scripts and other tools. Exits with 4 when it is not on this machine."""
-    from audio2img.coreml.units import preferred_attention
+    from audio2img.backends.coreml.units import preferred_attention
 
     row, _ = split_name(name)
     model = resolve_model(name, row.kind, preferred_attention())

@@ -21,7 +21,7 @@ def command(dry_run: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     download that was not finished begins anew. What another process is downloading now stays.
     """
     compiled = _prune_compiled(dry_run)
-    from audio2img.diffusers_backend.caches import cached_bytes, prune_caches
+    from audio2img.backends.torch.caches import cached_bytes, prune_caches
 
     downloads = _prune_downloads(dry_run, quiet)
     torch_bytes = cached_bytes() if dry_run else prune_caches()
@@ -45,7 +45,13 @@ def command(dry_run: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
 
 
 def _prune_compiled(dry_run: bool) -> dict[str, Any]:
-    from audio2img.coreml.compiled import SUFFIX, compiled_dir, compiled_entries, entry_bytes, prune_compiled
+    from audio2img.backends.coreml.compiled import (
+        SUFFIX,
+        compiled_dir,
+        compiled_entries,
+        entry_bytes,
+        prune_compiled,
+    )
 
     entries = list(compiled_entries())
     n_partial = sum(entry.suffix != SUFFIX for entry in entries)

@@ -1,6 +1,6 @@
 """Pictures drawn for comparison: the same prompts and seeds with models before and after.
 
-The walk is that of audio2img.coreml.pipeline, with the parts handed in and the latents handed out.
+The walk is that of audio2img.backends.coreml.backend, with the parts handed in and the latents handed out.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.coreml.bundle import Bundle
-from audio2img.coreml.conditioning import Conditioner
-from audio2img.coreml.layout import UNET_CHUNKS
-from audio2img.coreml.runtime import Model
-from audio2img.coreml.unet import GuidedUNet
-from audio2img.coreml.vae import decode_latents
+from audio2img.backends.coreml.bundle import Bundle
+from audio2img.backends.coreml.conditioning import Conditioner
+from audio2img.backends.coreml.layout import UNET_CHUNKS
+from audio2img.backends.coreml.runtime import Model
+from audio2img.backends.coreml.unet import GuidedUNet
+from audio2img.backends.coreml.vae import decode_latents
 from audio2img.diffusion import Pixels
 from audio2img.diffusion.noise import initial_latents
 from audio2img.diffusion.schedulers import make_scheduler

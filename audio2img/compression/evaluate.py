@@ -15,6 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
+from audio2img.backends.coreml import apple
+from audio2img.backends.coreml.bundle import Bundle
+from audio2img.backends.coreml.runtime import CoreMLModel, Model
 from audio2img.compression.drawing import Drawing, Scene, draw, drawing_parts, psnr_db
 from audio2img.compression.package import (
     finish_package,
@@ -28,9 +31,6 @@ from audio2img.compression.schemes import Treatment
 from audio2img.compression.sensitivity import Key, Loss, with_constants
 from audio2img.compression.tensors import approximate
 from audio2img.compression.workers import make_tasks, run_tasks
-from audio2img.coreml import apple
-from audio2img.coreml.bundle import Bundle
-from audio2img.coreml.runtime import CoreMLModel, Model
 from audio2img.errors import ModelError
 from audio2img.mlprogram.graph import Graph, build_graph
 from audio2img.mlprogram.mlpackage import Package

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from audio2img.coreml.layout import TOKENIZER_FILES, find_layout
-from audio2img.coreml.settings import SIDECAR_NAME
+from audio2img.backends.coreml.layout import TOKENIZER_FILES, find_layout
+from audio2img.backends.coreml.settings import SIDECAR_NAME
 from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import MachineError, ModelError, UsageError
 

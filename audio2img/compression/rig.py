@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audio2img.backends.coreml import apple
+from audio2img.backends.coreml.bundle import Bundle, load_bundle
+from audio2img.backends.coreml.runtime import Model
 from audio2img.compression.drawing import (
     Drawing,
     Inputs,
@@ -17,9 +20,6 @@ from audio2img.compression.drawing import (
 )
 from audio2img.compression.evaluate import open_coreml_models, open_reference_models
 from audio2img.compression.sensitivity import save_calls
-from audio2img.coreml import apple
-from audio2img.coreml.bundle import Bundle, load_bundle
-from audio2img.coreml.runtime import Model
 from audio2img.errors import MachineError, ModelError
 from audio2img.mlprogram.mlpackage import Package
 

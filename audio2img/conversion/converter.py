@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audio2img import errors
+from audio2img.backends.coreml.settings import SIDECAR_NAME
 from audio2img.conversion.hub import fetch_model, is_hub_id
 from audio2img.conversion.plan import (
     ConversionOptions,
@@ -27,7 +28,6 @@ from audio2img.conversion.plan import (
 )
 from audio2img.conversion.sidecar import copy_tokenizers, make_sidecar, scheduler_settings
 from audio2img.conversion.source import Source, open_source, read_json
-from audio2img.coreml.settings import SIDECAR_NAME
 from audio2img.diffusion.schedulers import SchedulerConfig
 from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.output.files import explain

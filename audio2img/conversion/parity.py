@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.backends.coreml.runtime import load_part, runtime_name
 from audio2img.conversion.modules import Contract
 from audio2img.conversion.plan import LEAST_DB, LEAST_DB_ROUNDED, PartJob
-from audio2img.coreml.runtime import load_part, runtime_name
 from audio2img.errors import MachineError, ModelError
 from audio2img.mlprogram.constexpr import FORMS
 from audio2img.mlprogram.mlpackage import Package, read_description

@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audio2img.backends.coreml.settings import (
+    DEFAULT_GUIDANCE_SCALE,
+    DEFAULT_SCHEDULER,
+    DEFAULT_STEPS,
+    SIDECAR_FORMAT,
+)
 from audio2img.conversion.source import Source, read_json
-from audio2img.coreml.settings import DEFAULT_GUIDANCE_SCALE, DEFAULT_SCHEDULER, DEFAULT_STEPS, SIDECAR_FORMAT
 from audio2img.diffusion.schedulers import SchedulerConfig
 
 SDXL_GUIDANCE_SCALE = 5.0  # the default of diffusers' StableDiffusionXLPipeline

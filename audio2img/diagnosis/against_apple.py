@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from audio2img.backends.coreml import apple
+from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.conversion.apple_tools.environment import environment_python
 from audio2img.conversion.apple_tools.oracle import AppleDrawing, draw_with_apple
-from audio2img.coreml import apple
-from audio2img.coreml.bundle import load_bundle
 from audio2img.diagnosis.checks import Check, State
 from audio2img.diagnosis.child import Outcome
 from audio2img.diagnosis.draws import GOOD_DB, PROMPT, SEED, Subject

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audio2img.backends.coreml import apple
+from audio2img.backends.coreml.units import choose_compute
 from audio2img.config import embedded_models_dir, load_settings
-from audio2img.coreml import apple
-from audio2img.coreml.units import choose_compute
 from audio2img.diagnosis import machine
 from audio2img.diagnosis.against_apple import check_against_apple
 from audio2img.diagnosis.checks import Check

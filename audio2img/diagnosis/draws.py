@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audio2img.coreml import apple
+from audio2img.backends.coreml import apple
 from audio2img.diagnosis.checks import Check, State
 from audio2img.diagnosis.child import Outcome, Workshop
 from audio2img.diagnosis.worker import Job

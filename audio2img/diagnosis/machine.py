@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audio2img.backends.coreml import apple
+from audio2img.backends.coreml.compiled import compiled_dir, compiled_entries, entry_bytes
+from audio2img.backends.coreml.units import choose_compute, has_small_memory, performance_cores
 from audio2img.config import load_settings
-from audio2img.coreml import apple
-from audio2img.coreml.compiled import compiled_dir, compiled_entries, entry_bytes
-from audio2img.coreml.units import choose_compute, has_small_memory, performance_cores
 from audio2img.diagnosis.checks import Check
 from audio2img.store.machine import memory_bytes
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from audio2img.coreml import apple
-from audio2img.coreml.bundle import Bundle, load_bundle
-from audio2img.coreml.contract import Part
-from audio2img.coreml.layout import UNET_CHUNKS
+from audio2img.backends.coreml import apple
+from audio2img.backends.coreml.bundle import Bundle, load_bundle
+from audio2img.backends.coreml.contract import Part
+from audio2img.backends.coreml.layout import UNET_CHUNKS
 from audio2img.diagnosis.checks import Check, State
 from audio2img.diagnosis.child import Outcome, Workshop
 from audio2img.diagnosis.draws import GOOD_DB, Subject, judge

@@ -20,7 +20,7 @@ def check_torch() -> Check:
     """What draws a Stable Diffusion 2.1 here, and how."""
     if not this_machine().has_diffusers:
         return Check("torch", "note", "torch and diffusers are not installed", GET_DIFFUSERS)
-    from audio2img.diffusers_backend.plan import Needs, Wishes, find_device, make_plan
+    from audio2img.backends.torch.plan import Needs, Wishes, find_device, make_plan
 
     settings = load_settings()
     wishes = Wishes(settings.compute_units, settings.precision, settings.low_memory, bool(settings.compile))
@@ -35,9 +35,9 @@ def check_torch_picture() -> Check:
     name = "torch picture"
     if not this_machine().has_diffusers:
         return Check(name, "skip", "torch and diffusers are not installed")
-    from audio2img.coreml.pipeline import CoreMLBackend
-    from audio2img.diffusers_backend.pipeline import DiffusersBackend
-    from audio2img.diffusers_backend.plan import Wishes
+    from audio2img.backends.coreml.backend import CoreMLBackend
+    from audio2img.backends.torch.backend import DiffusersBackend
+    from audio2img.backends.torch.plan import Wishes
     from audio2img.types import ImageRequest
 
     settings = load_settings()

@@ -10,9 +10,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from audio2img.coreml.bundle import Bundle
-from audio2img.coreml.parts import Parts
-from audio2img.coreml.runtime import Model, load_part
+from audio2img.backends.coreml.bundle import Bundle
+from audio2img.backends.coreml.parts import Parts
+from audio2img.backends.coreml.runtime import Model, load_part
 from audio2img.errors import MachineError
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.reference import ReferenceModel

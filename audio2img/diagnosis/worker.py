@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from audio2img.coreml.bundle import Bundle, load_bundle
-from audio2img.coreml.pipeline import CoreMLBackend
-from audio2img.coreml.runtime import load_part
-from audio2img.coreml.units import ComputeChoice
+from audio2img.backends.coreml.backend import CoreMLBackend
+from audio2img.backends.coreml.bundle import Bundle, load_bundle
+from audio2img.backends.coreml.runtime import load_part
+from audio2img.backends.coreml.units import ComputeChoice
 from audio2img.diagnosis.memory import peak_memory_bytes
 from audio2img.diagnosis.watch import Arrays, WatchedParts, load_reference
 from audio2img.diffusion import DrawingStep

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from audio2img.coreml.compiled import compile_once, compiled_dir, entry_bytes
+from audio2img.backends.coreml.compiled import compile_once, compiled_dir, entry_bytes
 
 
 @pytest.fixture

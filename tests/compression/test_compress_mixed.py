@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.compression import rig as rig_module
 from audio2img.compression.drawing import Recorder, draw, make_scenes, psnr_db
 from audio2img.compression.evaluate import MemoryEvaluator, WrittenEvaluator, open_reference_models
@@ -33,7 +34,6 @@ from audio2img.compression.search import (
 )
 from audio2img.compression.sensitivity import Trial, run_trials, save_calls
 from audio2img.compression.source import Options
-from audio2img.coreml.bundle import load_bundle
 from audio2img.errors import MachineError, UsageError
 from audio2img.mlprogram.mlpackage import Package
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.conversion import ConversionOptions, Source, converter, open_source
 from audio2img.conversion.apple_tools import driver, environment, legacy, oracle
 from audio2img.conversion.apple_tools.converter import apple_arguments, convert_with_apple
-from audio2img.coreml.bundle import load_bundle
 from audio2img.diffusion.schedulers import SchedulerConfig
 from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest

@@ -26,7 +26,7 @@ if {error!r}:
     json.dump({{"error": {error!r}}}, report)
     sys.exit(1)
 from pathlib import Path
-from audio2img.coreml.pipeline import CoreMLBackend
+from audio2img.backends.coreml.backend import CoreMLBackend
 from audio2img.types import ImageRequest
 backend = CoreMLBackend.load(Path(task["parts"]["unet"]).parent)
 request = ImageRequest(task["prompt"], seed=1, steps=task["steps"], guidance_scale=task["guidance_scale"])

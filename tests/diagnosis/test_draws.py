@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio2img.coreml.compiled import compiled_dir
+from audio2img.backends.coreml.compiled import compiled_dir
 from audio2img.diagnosis.child import Outcome, Workshop
 from audio2img.diagnosis.draws import GOOD_DB, LEAST_DB, Subject, compare_memory, draw_on, draw_reference
 from audio2img.diagnosis.memory import peak_memory_bytes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audio2img.coreml import apple, units
+from audio2img.backends.coreml import apple, units
 from audio2img.diagnosis import machine
 from audio2img.diagnosis.machine import Gpu, parse_gpus
 
@@ -139,7 +139,7 @@ def test_the_settings_decide_over_the_size(core_ml_stand_in: object, monkeypatch
 
 
 def test_the_compiled_cache_is_counted(core_ml_stand_in: object, mini_bundle: Path) -> None:
-    from audio2img.coreml.compiled import compile_once, entry_bytes
+    from audio2img.backends.coreml.compiled import compile_once, entry_bytes
 
     assert machine.check_compiled_cache().figures == {"models": 0, "size_bytes": 0}
     entry = compile_once(next(mini_bundle.glob("*_vae_encoder.mlpackage")))

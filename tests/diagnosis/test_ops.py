@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.bundle import load_bundle
+from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.diagnosis.ops import (
     PLACES_PER_KIND,
     choose_taps,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio2img.coreml.bundle import load_bundle
+from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.diagnosis.checks import Check
 from audio2img.diagnosis.child import Workshop
 from audio2img.diagnosis.draws import Subject

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audio2img.diffusers_backend.schedulers import CLASSES
+from audio2img.backends.torch.schedulers import CLASSES
 from audio2img.diffusion.schedulers import SCHEDULER_NAMES
 from audio2img.errors import InputError
 from audio2img.output.parameters import SAMPLERS, format_parameters, parse_parameters

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.diffusers_backend.pipeline import DiffusersBackend
-from audio2img.diffusers_backend.plan import Wishes
+from audio2img.backends.torch.backend import DiffusersBackend
+from audio2img.backends.torch.plan import Wishes
 from audio2img.errors import CancelledError, MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest
 
@@ -30,7 +30,7 @@ WITH_LITTLE_ROOM = """
 import logging, resource, sys
 from dataclasses import replace
 import torch
-from audio2img.diffusers_backend.pipeline import DiffusersBackend
+from audio2img.backends.torch.backend import DiffusersBackend
 from audio2img.errors import Audio2ImgError
 from audio2img.types import ImageRequest
 torch.set_num_threads(1)
@@ -106,7 +106,7 @@ def test_where_kernels_cannot_be_recorded_the_unet_is_called(
     """On a machine with CUDA the same test compares what is replayed with what is called."""
     import torch
 
-    from audio2img.diffusers_backend.unet import Direct, Replayed
+    from audio2img.backends.torch.unet import Direct, Replayed
 
     backend = DiffusersBackend.load(mini_diffusers)
     with backend._parts.use("unet") as (unet,):

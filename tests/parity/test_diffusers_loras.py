@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from audio2img import Options, Pipeline
-from audio2img.diffusers_backend.pipeline import DiffusersBackend
+from audio2img.backends.torch.backend import DiffusersBackend
 from audio2img.diffusion.loras import LoraFile
 from audio2img.errors import InputError, ModelError, UsageError
 from audio2img.types import ImageRequest

@@ -15,9 +15,9 @@ import diffusers_models as models
 import numpy as np
 import pytest
 
-from audio2img.coreml.pipeline import CoreMLBackend
-from audio2img.diffusers_backend import pipeline
-from audio2img.diffusers_backend.pipeline import DiffusersBackend
+from audio2img.backends.coreml.backend import CoreMLBackend
+from audio2img.backends.torch import backend
+from audio2img.backends.torch.backend import DiffusersBackend
 from audio2img.errors import NothingToDrawError
 from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 from audio2img.types import ImageRequest, InitImage
@@ -132,7 +132,7 @@ def test_the_latents_are_equal_bit_for_bit(
 ) -> None:
     """Eight bits of a pixel could hide a difference: what goes into the decoder is looked at on its way."""
     seen: list[Any] = []
-    decode = pipeline.decode_latents
+    decode = backend.decode_latents
     monkeypatch.setattr(
         pipeline, "decode_latents", lambda vae, latents: (seen.append(latents), decode(vae, latents))[1]
     )

@@ -12,7 +12,7 @@ import first_layout
 import numpy as np
 import pytest
 
-from audio2img.diffusers_backend.pipeline import DiffusersBackend
+from audio2img.backends.torch.backend import DiffusersBackend
 from audio2img.errors import ModelError
 from audio2img.types import ImageRequest
 

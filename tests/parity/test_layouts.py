@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.pipeline import CoreMLBackend
+from audio2img.backends.coreml.backend import CoreMLBackend
 from audio2img.errors import NothingToDrawError
 from audio2img.types import ImageRequest, InitImage
 
@@ -111,7 +111,7 @@ def test_the_safety_checker_sees_what_diffusers_shows_it(
     from PIL import Image
     from transformers import CLIPImageProcessorPil
 
-    from audio2img.coreml import vae
+    from audio2img.backends.coreml import vae
 
     seen: dict[str, np.ndarray] = {}
 

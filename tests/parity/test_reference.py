@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.coreml.pipeline import CoreMLBackend
+from audio2img.backends.coreml.backend import CoreMLBackend
 from audio2img.mlprogram.graph import build_graph
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.ops import Node

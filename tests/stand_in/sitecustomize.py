@@ -21,7 +21,7 @@ HANG_S = 60
 
 
 def take_the_place_of_core_ml(plan: Mapping[str, str]) -> None:
-    from audio2img.coreml import apple
+    from audio2img.backends.coreml import apple
 
     def behaviour(name: str) -> str:
         return plan.get(name, plan.get("*", "right"))

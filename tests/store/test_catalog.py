@@ -192,8 +192,8 @@ def test_a_zip_stands_alone(shelf: Any) -> None:
 def test_a_mac_gets_what_suits_its_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int | None, variant: str
 ) -> None:
+    from audio2img.backends.coreml import units
     from audio2img.cli.models_get import wanted_models
-    from audio2img.coreml import units
 
     monkeypatch.setattr(units, "performance_cores", lambda: cores)
     monkeypatch.setattr(catalog, "this_machine", lambda: Machine("macos", False))

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import audio2img
+from audio2img.backends.coreml.bundle import Bundle
 from audio2img.conversion.apple_tools import driver
 from audio2img.conversion.apple_tools.environment import REMEDY, environment_python
-from audio2img.coreml.bundle import Bundle
 from audio2img.diffusion.noise import initial_latents
 from audio2img.errors import ModelError, UsageError
 from audio2img.types import ImageRequest

@@ -1,0 +1,163 @@
+"""What the parts of a model do not say of it: a file of our own beside them, SIDECAR_NAME.
+
+    {"format": 1, "name": "...", "prediction_type": "epsilon", "scaling_factor": 0.18215,
+     "pad_token": "!", "pad_token_2": "!", "zero_empty_negative": true,
+     "scheduler": {keys of diffusers' scheduler_config.json},
+     "latent_rgb": {"matrix": [[3 numbers] for each latent channel], "bias": [3 numbers]},
+     "defaults": {"steps": 20, "guidance_scale": 7.5, "scheduler": "dpmpp-2m"}}
+
+Every key is optional; without it, what Stable Diffusion 1.x, 2.x and XL were trained with is assumed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio2img.backends.coreml.contract import Contract
+from audio2img.backends.coreml.layout import REMEDY
+from audio2img.diffusion.preview import LATENT_RGB, SCALING_FACTORS, LatentPreview
+from audio2img.diffusion.schedulers import SCHEDULER_NAMES, SchedulerConfig
+from audio2img.errors import ModelError
+
+SIDECAR_NAME = "audio2img.json"
+SIDECAR_FORMAT = 1
+
+SD2_TEXT_WIDTH = 1024  # the width of OpenCLIP ViT-H; CLIP ViT-L has 768
+SD2_V_LATENT_SIZE = 96  # Stable Diffusion 2.x at 768x768 predicts v; at 512x512 noise
+OPENCLIP_PAD_TOKEN = "!"
+DEFAULT_STEPS = 20
+DEFAULT_GUIDANCE_SCALE = 7.5
+DEFAULT_SCHEDULER = "dpmpp-2m"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model was trained with and draws best with, as far as its parts do not say it.
+
+    scaling_factor: latents are multiplied by it after encoding, divided by it before decoding.
+    pad_token: None leaves the choice to the tokenizer's own files; pad_token_2: of SDXL's second encoder.
+    zero_empty_negative: an empty negative prompt is zeros instead of the encoded empty text.
+    """
+
+    name: str
+    scaling_factor: float
+    pad_token: str | None
+    pad_token_2: str
+    zero_empty_negative: bool
+    scheduler: SchedulerConfig
+    preview: LatentPreview
+    steps: int
+    guidance_scale: float
+    default_scheduler: str
+
+
+def read_settings(folder: Path, contract: Contract) -> Settings:
+    """The sidecar's settings, with what it leaves open inferred. Raises ModelError if it is damaged."""
+    path = folder / SIDECAR_NAME
+    content = _read_sidecar(path) if path.is_file() else {}
+    is_sd2 = contract.kind == "sd" and contract.text_width == SD2_TEXT_WIDTH
+    predicts_v = is_sd2 and min(contract.latent_shape[1:]) >= SD2_V_LATENT_SIZE
+    reader = _SettingsReader(path, content)
+    defaults = _SettingsReader(path, reader.table("defaults"))
+    scheduler = {
+        "prediction_type": "v_prediction" if predicts_v else "epsilon",
+        **reader.table("scheduler"),
+        **({"prediction_type": content["prediction_type"]} if "prediction_type" in content else {}),
+    }
+    return Settings(
+        name=reader.text("name", folder.resolve().name),
+        scaling_factor=reader.positive("scaling_factor", SCALING_FACTORS[contract.kind]),
+        pad_token=reader.text("pad_token", OPENCLIP_PAD_TOKEN if is_sd2 else "") or None,
+        pad_token_2=reader.text("pad_token_2", OPENCLIP_PAD_TOKEN),
+        zero_empty_negative=reader.truth("zero_empty_negative", contract.kind == "sdxl"),
+        scheduler=SchedulerConfig.from_dict(scheduler),
+        preview=_read_preview(reader, contract),
+        steps=int(defaults.positive("steps", DEFAULT_STEPS)),
+        guidance_scale=defaults.positive("guidance_scale", DEFAULT_GUIDANCE_SCALE),
+        default_scheduler=defaults.choice("scheduler", DEFAULT_SCHEDULER, SCHEDULER_NAMES),
+    )
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it is no table")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged: {error}", REMEDY) from error
+    if content.get("format", SIDECAR_FORMAT) != SIDECAR_FORMAT:
+        raise ModelError(
+            f"{path} is of format {content['format']!r}, not {SIDECAR_FORMAT}", "update audio2img"
+        )
+    return content
+
+
+def _read_preview(reader: _SettingsReader, contract: Contract) -> LatentPreview:
+    channels = contract.latent_shape[0]
+    table = reader.table("latent_rgb")
+    if table:
+        own = _SettingsReader(reader.path, table)
+        return LatentPreview(own.numbers("matrix", (channels, 3)), own.numbers("bias", (3,)))
+    matrix = np.zeros((channels, 3), dtype=np.float32)
+    if channels == len(LATENT_RGB[contract.kind]):
+        matrix += np.array(LATENT_RGB[contract.kind]) / 2  # to [0, 1], with the bias below
+    return LatentPreview(matrix, np.full(3, 0.5, dtype=np.float32))
+
+
+class _SettingsReader:
+    """Typed look-ups in a table of the sidecar; a wrong kind of value raises ModelError."""
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.path = path
+        self._content = content
+
+    def _wrong(self, key: str) -> ModelError:
+        value = str(self._content.get(key))[:60]
+        return ModelError(f"{self.path} has {key} = {value!r}, which is not understood", REMEDY)
+
+    def table(self, key: str) -> Mapping[str, Any]:
+        value = self._content.get(key, {})
+        if not isinstance(value, dict):
+            raise self._wrong(key)
+        return value
+
+    def text(self, key: str, default: str) -> str:
+        value = self._content.get(key, default)
+        if not isinstance(value, str):
+            raise self._wrong(key)
+        return value
+
+    def truth(self, key: str, default: bool) -> bool:
+        value = self._content.get(key, default)
+        if not isinstance(value, bool):
+            raise self._wrong(key)
+        return value
+
+    def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.text(key, default)
+        if value not in choices:
+            raise self._wrong(key)
+        return value
+
+    def positive(self, key: str, default: float) -> float:
+        value = self._content.get(key, default)
+        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+            raise self._wrong(key)
+        return float(value)
+
+    def numbers(self, key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        try:
+            array = np.array(self._content[key], dtype=np.float32)
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._wrong(key) from error
+        if array.shape != shape or not np.isfinite(array).all():
+            raise self._wrong(key)
+        return array
