@@ -145,7 +145,7 @@ class Painter:
         self, text: str, options: Options, sounds: SoundSummary | None
     ) -> tuple[str, Options, str]:
         """The words to draw, the options with the template that suits them, and what follows the words."""
-        from audio2img.scene import DEFAULT_TEMPLATE, write_scene
+        from audio2img.prompt.scene import DEFAULT_TEMPLATE, write_scene
 
         if sounds is None:
             return text, options, ""
@@ -167,8 +167,8 @@ class Painter:
 
     def _make_prompt(self, text: str, options: Options, scene: str) -> Prompt:
         from audio2img.config import config_dir
-        from audio2img.mini_world import unknown_words
         from audio2img.prompt import make_prompt
+        from audio2img.prompt.mini_world import unknown_words
 
         prompt = make_prompt(
             text,

@@ -7,11 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio2img.audio.level import measure_level
 from audio2img.audio.listening import Listener, Moment
 from audio2img.audio.microphone import Floats, open_microphone
 from audio2img.audio.vad import EndpointSettings, make_detector
 from audio2img.errors import NothingToDrawError
-from audio2img.level import measure_level
 from audio2img.recognition.live import LiveTranscriber
 
 

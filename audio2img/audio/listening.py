@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.audio.level import measure_level
 from audio2img.audio.vad import FRAME_SAMPLES, Detector, Endpointer, EndpointSettings, State
-from audio2img.level import measure_level
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 Floats = NDArray[np.float32]

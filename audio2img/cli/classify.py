@@ -90,7 +90,7 @@ def _write_plot(sounds: SoundEvents, spectrogram: Spectrogram, audio: str, plot:
 
 
 def _write_table(sounds: SoundEvents, top: int) -> Iterator[str]:
-    from audio2img.scene import write_scene
+    from audio2img.prompt.scene import write_scene
 
     rows = sounds.summary.categories[:top]
     width = max(len("sound"), *(len(row.name) for row in rows))

@@ -68,7 +68,7 @@ def show_model(name: str, as_json: bool, **given: Any) -> None:
     for table in tables:
         _print_table(table)
     if row.vocabulary == "mini_world":
-        from audio2img import mini_world
+        from audio2img.prompt import mini_world
 
         for label in ("THINGS", "COLOURS", "SIZES", "RELATIONS", "SETTINGS"):
             click.echo(f"{label.lower() + ':':<16}{', '.join(getattr(mini_world, label))}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from audio2img.audio.level import to_dbfs
 from audio2img.audio.microphone import list_devices, record_audio
 from audio2img.diagnosis.checks import Check
 from audio2img.errors import MachineError
-from audio2img.level import to_dbfs
 
 LISTEN_S = 0.5
 WAKING_S = 2.5  # a device that was asleep may be silent for up to two seconds

@@ -13,9 +13,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.annotations import is_known_hallucination, strip_annotations
+from audio2img.audio.level import measure_level
 from audio2img.errors import CancelledError, InputError, NothingToDrawError, UsageError
-from audio2img.level import measure_level
+from audio2img.recognition.annotations import is_known_hallucination, strip_annotations
 from audio2img.recognition.ggml import GgmlInfo, check_vad_file, check_whisper_file
 from audio2img.recognition.native import DecodeSettings, NativeModel, RawSegment
 from audio2img.recognition.windows import SILENCE_DBFS, Window, plan_windows

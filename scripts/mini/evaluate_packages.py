@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audio2img.backends.coreml.backend import CoreMLBackend
-from audio2img.mini_world import write_sentence
+from audio2img.prompt.mini_world import write_sentence
 from audio2img.types import ImageRequest
 from scripts.mini.evaluate_pictures import held_out_scenes, ready_judge
 from scripts.mini.pictures_common import say

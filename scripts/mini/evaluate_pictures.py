@@ -12,7 +12,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from audio2img.mini_world import Scene, write_sentence
+from audio2img.prompt.mini_world import Scene, write_sentence
 from scripts.mini.pictures_common import Budget, held_out_scene, say
 from scripts.mini.pictures_export import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from scripts.mini.pictures_judge import JUDGE_MINUTES, Judge, load_judge, train_judge

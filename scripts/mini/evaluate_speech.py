@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pywhispercpp.model import Model
 
-from audio2img import mini_world
 from audio2img.errors import NothingToDrawError
+from audio2img.prompt import mini_world
 from audio2img.recognition.whisper import WhisperRecognizer
 from audio2img.store.catalog import resolve_model
 from audio2img.types import AudioClip

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audio2img.mini_world import Scene, is_held_out, random_scene, write_sentence
+from audio2img.prompt.mini_world import Scene, is_held_out, random_scene, write_sentence
 from scripts.mini.scenes import Drawing, draw_scene
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of Muon's quintic iteration (Keller Jordan, 2024)

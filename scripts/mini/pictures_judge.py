@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from audio2img.mini_world import COLOURS, THINGS
+from audio2img.prompt.mini_world import COLOURS, THINGS
 from scripts.mini.pictures_common import (
     Budget,
     Clock,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.mini_world import Scene
+from audio2img.prompt.mini_world import Scene
 from scripts.mini.pictures_judge import Found, Judge, Verdict, look, measure_colour
 
 NEAR_PX = 6.0  # things closer than this in a direction do not count as apart in it

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from audio2img.mini_world import (
+from audio2img.prompt.mini_world import (
     COLOURS,
     RELATIONS,
     SETTINGS,

@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from audio2img.mini_world import Scene
+from audio2img.prompt.mini_world import Scene
 from scripts.mini.pictures_common import (
     Budget,
     Clock,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from audio2img.mini_world import SETTINGS, Item, Scene, random_scene, write_sentence
+from audio2img.prompt.mini_world import SETTINGS, Item, Scene, random_scene, write_sentence
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]

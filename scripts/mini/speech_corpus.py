@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img import mini_world
+from audio2img.prompt import mini_world
 from scripts.mini.synthesizers import (
     FESTIVAL_HTS_VOICE,
     SAMPLE_RATE,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audio2img import mini_world
+from audio2img.prompt import mini_world
 from scripts.mini.ggml_writer import WhisperSizes
 
 # Tokens of the English-only models (whisper.cpp, struct whisper_vocab)

@@ -136,7 +136,7 @@ def test_the_map_for_previews_shows_the_picture(mini_layout: Layouts, mini_diffu
     """
     import torch
 
-    from audio2img.mini_world import random_scene
+    from audio2img.prompt.mini_world import random_scene
     from scripts.mini import scenes
 
     table = json.loads((mini_layout("whole16") / "audio2img.json").read_text(encoding="utf-8"))["latent_rgb"]

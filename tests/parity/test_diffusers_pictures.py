@@ -134,7 +134,7 @@ def test_the_latents_are_equal_bit_for_bit(
     seen: list[Any] = []
     decode = backend.decode_latents
     monkeypatch.setattr(
-        pipeline, "decode_latents", lambda vae, latents: (seen.append(latents), decode(vae, latents))[1]
+        backend, "decode_latents", lambda vae, latents: (seen.append(latents), decode(vae, latents))[1]
     )
     request = replace(REQUEST, scheduler="dpmpp-2m")
     backends(model).generate(request)

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from audio2img.mini_world import unknown_words
 from audio2img.prompt import clean_transcript
+from audio2img.prompt.mini_world import unknown_words
 from audio2img.recognition.sound_table import describe_sounds, load_sound_classes
 from audio2img.types import SoundCategory
 

@@ -65,7 +65,7 @@ def silence(duration_s):
 
 
 def test_the_demo_sentence_is_understood(recognizer, demo_clip):
-    from audio2img.mini_world import unknown_words
+    from audio2img.prompt.mini_world import unknown_words
 
     transcript = recognizer.transcribe(demo_clip)
     assert len(transcript.text.split()) >= 4

@@ -82,11 +82,11 @@ def test_a_venv_of_our_own(make, prefix, private_home) -> None:
     model = Path(answer.stdout.strip())
     assert model.is_relative_to(prefix / "share" / "audio2img" / "venv")
     assert any(model.glob("*unet.mlpackage"))
-    stale = next((prefix / "share").rglob("site-packages/audio2img/annotations.py"))
+    stale = next((prefix / "share").rglob("site-packages/audio2img/recognition/annotations.py"))
     stale.write_text("broken")
     done = make("install")
     assert done.returncode == 0, done.stderr
-    assert stale.read_bytes() == (ROOT / "audio2img" / "annotations.py").read_bytes()
+    assert stale.read_bytes() == (ROOT / "audio2img" / "recognition" / "annotations.py").read_bytes()
     done = make("uninstall")
     assert done.returncode == 0, done.stderr
     assert [str(path.relative_to(prefix)) for path in sorted(prefix.rglob("*"))] == ["bin", "bin/mine"]

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from audio2img.mini_world import COLOURS, RELATIONS, SETTINGS, SIZES, THINGS, Item, Scene, random_scene
+from audio2img.prompt.mini_world import COLOURS, RELATIONS, SETTINGS, SIZES, THINGS, Item, Scene, random_scene
 from scripts.mini import scenes
 
 LUMA = np.array([0.299, 0.587, 0.114])

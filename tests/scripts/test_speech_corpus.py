@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from audio2img import mini_world
+from audio2img.prompt import mini_world
 from scripts.mini.evaluate_speech import count_word_errors
 from scripts.mini.speech_corpus import punctuate, training_recipes, write_known, write_target
 

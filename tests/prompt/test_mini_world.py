@@ -7,8 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio2img import mini_world
-from audio2img.mini_world import Item, Scene
+from audio2img.prompt import mini_world
+from audio2img.prompt.mini_world import Item, Scene
 
 
 def test_a_plain_sentence() -> None:

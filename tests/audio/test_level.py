@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from audio2img.level import loudest_window_dbfs, measure_level, to_dbfs
+from audio2img.audio.level import loudest_window_dbfs, measure_level, to_dbfs
 
 
 def test_the_level_of_known_signals():

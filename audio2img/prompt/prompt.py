@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
 
-from audio2img.annotations import strip_annotations
 from audio2img.config import read_toml
 from audio2img.errors import NothingToDrawError, UsageError
+from audio2img.recognition.annotations import strip_annotations
 from audio2img.types import Prompt
 
 STYLE_KEYS = ("description", "template", "negative")

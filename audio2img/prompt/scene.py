@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audio2img.mini_world import SETTINGS, join_phrases
+from audio2img.prompt.mini_world import SETTINGS, join_phrases
 from audio2img.types import HeardThing
 
 MOST_THINGS = 2  # more are a crowded picture; a place may join them

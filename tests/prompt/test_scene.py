@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from audio2img.mini_world import join_phrases
-from audio2img.scene import Scene, write_scene
+from audio2img.prompt.mini_world import join_phrases
+from audio2img.prompt.scene import Scene, write_scene
 from audio2img.types import HeardThing
 
 DOG = HeardThing("a barking dog", "Bark", 0.9, mini_world="a dog")

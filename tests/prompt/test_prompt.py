@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio2img import mini_world
 from audio2img.errors import NothingToDrawError, UsageError
-from audio2img.prompt import (
+from audio2img.prompt import mini_world
+from audio2img.prompt.prompt import (
     BUILT_IN_STYLES,
     clean_transcript,
     fill_template,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio2img.annotations import is_known_hallucination, strip_annotations
+from audio2img.recognition.annotations import is_known_hallucination, strip_annotations
 
 HEARD = [
     ("a red house", "a red house"),
