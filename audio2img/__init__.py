@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audio2img.drawing import Drawing
     from audio2img.errors import (
         Audio2ImgError,
         CancelledError,
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
         NothingToDrawError,
         UsageError,
     )
-    from audio2img.events import Event
-    from audio2img.options import Options
     from audio2img.pipeline import Pipeline
+    from audio2img.pipeline.drawing import Drawing
+    from audio2img.pipeline.events import Event
+    from audio2img.pipeline.options import Options
     from audio2img.types import (
         AudioClip,
         ImageRequest,
@@ -42,16 +42,16 @@ _HOMES = {
     "Audio2ImgError": "errors",
     "AudioClip": "types",
     "CancelledError": "errors",
-    "Drawing": "drawing",
-    "Event": "events",
+    "Drawing": "pipeline.drawing",
+    "Event": "pipeline.events",
     "ImageRequest": "types",
     "ImageResult": "types",
     "InputError": "errors",
     "MachineError": "errors",
     "ModelError": "errors",
     "NothingToDrawError": "errors",
-    "Options": "options",
-    "Pipeline": "pipeline",
+    "Options": "pipeline.options",
+    "Pipeline": "pipeline.pipeline",
     "Prompt": "types",
     "Segment": "types",
     "SoundEvent": "types",

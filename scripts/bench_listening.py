@@ -13,7 +13,7 @@ from bench_tools import Comparison
 from numpy.typing import NDArray
 
 from audio2img.audio.decode import decode_audio
-from audio2img.live import LiveInput, follow_utterance
+from audio2img.pipeline.live import LiveInput, follow_utterance
 from audio2img.recognition.live import LiveTranscriber
 from audio2img.recognition.whisper import WhisperRecognizer
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip

@@ -13,9 +13,9 @@ from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir
-from audio2img.drawing import Drawing
-from audio2img.options import Options
 from audio2img.pipeline import Pipeline
+from audio2img.pipeline.drawing import Drawing
+from audio2img.pipeline.options import Options
 
 DEMO_SEED = 7
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audio2img.events import Event, Listening
+from audio2img.pipeline.events import Event, Listening
 
 if TYPE_CHECKING:
     from rich.console import Console

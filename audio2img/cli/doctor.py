@@ -162,8 +162,8 @@ def _tone() -> AudioClip:
 
 
 def _picture() -> Check:
-    from audio2img.options import Options
     from audio2img.pipeline import Pipeline
+    from audio2img.pipeline.options import Options
 
     with Pipeline("mini") as pipeline, tempfile.TemporaryDirectory() as folder:
         drawing = pipeline.generate("a red house", Options(seed=1))

@@ -14,7 +14,7 @@ from audio2img.cli.job import run_job
 from audio2img.cli.options import json_option, offline_option, picture_options, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import make_options, open_pipeline, output_of
-from audio2img.drawing import Drawing
+from audio2img.pipeline.drawing import Drawing
 
 
 @click.command("generate")

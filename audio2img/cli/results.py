@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from audio2img.drawing import Drawing
+from audio2img.pipeline.drawing import Drawing
 from audio2img.types import SoundSummary, Transcript
 
 

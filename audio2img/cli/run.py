@@ -22,10 +22,10 @@ from audio2img.cli.options import (
 )
 from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import live_input, make_options, microphone_of, open_pipeline, output_of
-from audio2img.drawing import Drawing
 from audio2img.errors import Audio2ImgError, NothingToDrawError, UsageError
-from audio2img.options import Options
 from audio2img.pipeline import Pipeline
+from audio2img.pipeline.drawing import Drawing
+from audio2img.pipeline.options import Options
 from audio2img.store.rows import Kind
 from audio2img.types import AudioClip, Hear, ImageRequest, Transcript
 

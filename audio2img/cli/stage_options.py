@@ -11,12 +11,12 @@ from audio2img.cli.display import Display
 from audio2img.cli.options import with_settings
 from audio2img.config import pictures_dir
 from audio2img.errors import UsageError
-from audio2img.options import Options
 from audio2img.pipeline import Pipeline
+from audio2img.pipeline.options import Options
 from audio2img.types import Hear
 
 if TYPE_CHECKING:
-    from audio2img.live import LiveInput
+    from audio2img.pipeline.live import LiveInput
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def open_pipeline(given: dict[str, Any], display: Display) -> Pipeline:
 def live_input(given: dict[str, Any]) -> LiveInput:
     """How to listen until the speaker stops, or a key is pressed."""
     from audio2img.cli.stop_key import stop_key
-    from audio2img.live import LiveInput
+    from audio2img.pipeline.live import LiveInput
 
     settings = with_settings(silence=given["silence"], limit=given["limit"])
     source = LiveInput(microphone_of(given), stop=stop_key())

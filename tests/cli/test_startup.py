@@ -37,6 +37,6 @@ def test_every_module_imports_in_a_fresh_interpreter_on_the_base_install() -> No
         " if not m.name.endswith('__main__')]"
     )
     loaded = modules_after(code)
-    assert "audio2img.pipeline" in loaded
+    assert "audio2img.pipeline.pipeline" in loaded
     heavy = {"torch", "diffusers", "transformers", "coremltools", "sounddevice", "av", "pywhispercpp"}
     assert not loaded & heavy

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from audio2img.errors import CancelledError
-from audio2img.events import Event, Stage
+from audio2img.pipeline.events import Event, Stage
 
 
 class Progress:

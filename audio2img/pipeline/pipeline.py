@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from audio2img.backends import DrawingWishes
 from audio2img.diffusion.loras import parse_lora
-from audio2img.drawing import Drawing, Painter
-from audio2img.events import Event
-from audio2img.hearing import AudioSource, Hearing, HearingModels, existing_vad_model, name_of
-from audio2img.options import Options
-from audio2img.progress import Progress
+from audio2img.pipeline.drawing import Drawing, Painter
+from audio2img.pipeline.events import Event
+from audio2img.pipeline.hearing import AudioSource, Hearing, HearingModels, existing_vad_model, name_of
+from audio2img.pipeline.options import Options
+from audio2img.pipeline.progress import Progress
 from audio2img.store.catalog import ResolvedModel
 from audio2img.types import AudioClip, ImageRequest, SoundEvents, SoundSummary, Transcript
 
 if TYPE_CHECKING:
-    from audio2img.live import LiveInput
+    from audio2img.pipeline.live import LiveInput
 
 SOUNDS_REMEMBERED = 10  # categories that a picture's record holds
 

@@ -15,9 +15,9 @@ from audio2img.background import in_background
 from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
 from audio2img.diffusion.loras import check_same
 from audio2img.errors import InputError, NothingToDrawError, UsageError
-from audio2img.events import Event
-from audio2img.options import Options
-from audio2img.progress import Progress
+from audio2img.pipeline.events import Event
+from audio2img.pipeline.options import Options
+from audio2img.pipeline.progress import Progress
 from audio2img.store.catalog import ResolvedModel, default_name, resolve_model
 from audio2img.types import ImageRequest, ImageResult, InitImage, Prompt, SoundSummary, Transcript
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from audio2img.background import in_background
 from audio2img.errors import MachineError, ModelError, NothingToDrawError
-from audio2img.events import Event, Listening
-from audio2img.options import Options
-from audio2img.progress import Progress
+from audio2img.pipeline.events import Event, Listening
+from audio2img.pipeline.options import Options
+from audio2img.pipeline.progress import Progress
 from audio2img.store.catalog import ResolvedModel, find_missing, resolve_model
 from audio2img.types import AudioClip, Segment, SoundEvents, Transcript
 
 if TYPE_CHECKING:
     from audio2img.audio.listening import Moment
-    from audio2img.live import LiveInput
+    from audio2img.pipeline.live import LiveInput
     from audio2img.recognition.whisper import WhisperRecognizer
     from audio2img.recognition.yamnet import SoundClassifier
 
@@ -91,7 +91,7 @@ class Hearing:
 
         Raises NothingToDrawError when nobody speaks, MachineError when there is nothing to hear with.
         """
-        from audio2img.live import hear_utterance
+        from audio2img.pipeline.live import hear_utterance
 
         with self._progress.cancellable(), self._progress.timed("record"):
             return hear_utterance(self._with_vad(live), self._report_moment).clip()
@@ -106,7 +106,7 @@ class Hearing:
 
         on_clip: gets the clip before its words stand. Raises as `listen` and `transcribe` do.
         """
-        from audio2img.live import hear_utterance
+        from audio2img.pipeline.live import hear_utterance
         from audio2img.recognition.live import LiveTranscriber
 
         model = self.speech_model
