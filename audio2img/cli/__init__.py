@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
-        module = import_module(f"audio2img.cli.{self.lazy[cmd_name][0]}")
+        module = import_module(f"audio2img.cli.commands.{self.lazy[cmd_name][0]}")
         command: click.Command = module.command
         return command
 

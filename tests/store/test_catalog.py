@@ -47,7 +47,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_downloaded(
 ) -> None:
     from click.testing import CliRunner
 
-    from audio2img.cli.models_get import command
+    from audio2img.cli.commands.models_get import command
     from audio2img.store import machine
 
     monkeypatch.setattr(machine, "memory_bytes", lambda: 6_000_000_000)
@@ -193,7 +193,7 @@ def test_a_mac_gets_what_suits_its_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int | None, variant: str
 ) -> None:
     from audio2img.backends.coreml import units
-    from audio2img.cli.models_get import wanted_models
+    from audio2img.cli.commands.models_get import wanted_models
 
     monkeypatch.setattr(units, "performance_cores", lambda: cores)
     monkeypatch.setattr(catalog, "this_machine", lambda: Machine("macos", False))

@@ -61,7 +61,7 @@ def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
 
 
 def _print_paths(models: list[Wanted], as_json: bool) -> None:
-    from audio2img.cli.models import describe
+    from audio2img.cli.commands.models import describe
 
     tables: list[dict[str, Any]] = [describe(model) for model in models]
     if as_json:

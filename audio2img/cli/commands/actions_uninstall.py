@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from audio2img.cli.actions import chosen_place, dest_option
+from audio2img.cli.commands.actions import chosen_place, dest_option
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.macos import system
