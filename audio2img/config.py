@@ -16,6 +16,7 @@ from typing import Any
 import platformdirs
 
 from audio2img.errors import UsageError
+from audio2img.files import replace_file
 
 APP = "audio2img"
 
@@ -106,18 +107,25 @@ def load_settings() -> Settings:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises UsageError, naming the file and the place, when it cannot be read."""
+    try:
+        return _parse_toml(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}", "mend or remove the file") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+
+
+def _parse_toml(text: str, path: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
 
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(text)
         return table
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}", "mend or remove the file") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
 
 
 def _read_settings(path: Path) -> Settings:
@@ -150,15 +158,10 @@ def save_setting(name: str, value: str | None) -> Path:
     if value is not None:
         others.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
     text = "".join(f"{line}\n" for line in others)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    if _parse_toml(text, path).get(name) != value:
+        raise UsageError(f"{name} in {path} is not on a line of its own", "change it there")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        if read_toml(temporary).get(name) != value:
-            raise UsageError(f"{name} in {path} is not on a line of its own", "change it there")
-        temporary.replace(path)
+        replace_file(path, text.encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", "check its permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from audio2img.diffusion.loras import LoraFile
 from audio2img.errors import MachineError, UsageError
 from audio2img.store.catalog import ResolvedModel
-from audio2img.store.machine import this_machine
+from audio2img.store.defaults import this_machine
 
 if TYPE_CHECKING:
     from audio2img.diffusion import ImageBackend

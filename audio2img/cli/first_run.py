@@ -9,7 +9,7 @@ from audio2img.backends import check_diffusers
 from audio2img.cli.options import with_settings
 from audio2img.errors import ModelError
 from audio2img.store.catalog import EMBEDDED, default_name, find_missing
-from audio2img.store.machine import check_fits
+from audio2img.store.defaults import check_fits
 from audio2img.store.rows import Kind, Wanted
 
 

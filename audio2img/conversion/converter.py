@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from audio2img.conversion.sidecar import copy_tokenizers, make_sidecar, schedule
 from audio2img.conversion.source import Source, open_source, read_json
 from audio2img.diffusion.schedulers import SchedulerConfig
 from audio2img.errors import MachineError, ModelError, UsageError
+from audio2img.files import replace_folder
 from audio2img.output.files import explain
 
 Progress = Callable[[str, int, int, PartReport | None], None]
@@ -72,20 +72,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
     Raises MachineError when the disk or its permissions refuse.
     """
-    folder = folder.resolve()
+    folder, size_bytes = folder.resolve(), 0
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with replace_folder(folder) as work:
+            try:
+                yield work
+            finally:
+                size_bytes = folder_size(work)
     except OSError as error:
-        raise explain(error, folder.parent, 0) from error
-    try:
-        work.chmod(0o755)
-        yield work
-        _publish(work, folder)
-    except OSError as error:
-        raise explain(error, folder.parent, folder_size(work)) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        raise explain(error, folder.parent, size_bytes) from error
 
 
 def find_source(source: str, options: ConversionOptions) -> Source:
@@ -248,22 +243,6 @@ def _died(task: dict[str, Any], code: int, log: str) -> Exception:
         return MachineError(f"the system stopped converting the {what}, most likely for want of memory")
     words = log.strip().splitlines()[-1:] or [f"exit code {code}"]
     return ModelError(f"converting the {what} failed: {words[0]}", "see all that it said: --verbose")
-
-
-def _publish(work: Path, folder: Path) -> None:
-    """Put the finished folder in its place; what it replaces is kept until that is done."""
-    if not folder.exists():
-        os.replace(work, folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    os.replace(folder, old / "old")
-    try:
-        os.replace(work, folder)
-    except BaseException:
-        os.replace(old / "old", folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def folder_size(folder: Path) -> int:

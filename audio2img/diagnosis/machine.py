@@ -14,7 +14,7 @@ from audio2img.backends.coreml.compiled import compiled_dir, compiled_entries, e
 from audio2img.backends.coreml.units import choose_compute, has_small_memory, performance_cores
 from audio2img.config import load_settings
 from audio2img.diagnosis.checks import Check
-from audio2img.store.machine import memory_bytes
+from audio2img.machine import memory_bytes
 
 SYSCTL = "/usr/sbin/sysctl"
 SYSTEM_PROFILER = "/usr/sbin/system_profiler"

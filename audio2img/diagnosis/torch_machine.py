@@ -9,7 +9,7 @@ from audio2img.config import embedded_models_dir, load_settings
 from audio2img.diagnosis.checks import Check
 from audio2img.diagnosis.draws import PROMPT, SEED
 from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
-from audio2img.store.machine import this_machine
+from audio2img.store.defaults import this_machine
 
 STEPS = 8
 LEAST_DB = 30.0  # through half precision there, and packages of 8 bits here; another seed's is below 20

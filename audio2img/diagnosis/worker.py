@@ -8,7 +8,6 @@ each figure, and an `.npz` file of arrays.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import time
@@ -27,6 +26,7 @@ from audio2img.diagnosis.memory import peak_memory_bytes
 from audio2img.diagnosis.watch import Arrays, WatchedParts, load_reference
 from audio2img.diffusion import DrawingStep
 from audio2img.errors import Audio2ImgError, MachineError
+from audio2img.files import replace_file
 from audio2img.types import ImageRequest
 
 Task = Literal["load", "draw", "part"]
@@ -62,9 +62,7 @@ def main(arguments: list[str]) -> None:
 
     def note(**more: Any) -> None:
         results.update(more)
-        part_file = result_file.with_suffix(".part")
-        part_file.write_text(json.dumps(results), encoding="utf-8")
-        os.replace(part_file, result_file)
+        replace_file(result_file, json.dumps(results).encode())
 
     try:
         arrays = TASKS[job.task](job, note)

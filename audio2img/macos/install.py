@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audio2img import files
 from audio2img.config import data_dir
 from audio2img.errors import InputError, MachineError
 from audio2img.macos import automator, shortcuts, system
@@ -25,8 +25,6 @@ from audio2img.macos.scripts import build_script, command_in_script, name_in_scr
 
 State = Literal["installed", "outdated", "broken", "absent", "foreign"]
 Change = Literal["made", "updated", "unchanged"]
-
-_LEFTOVERS = ".audio2img-*"
 
 
 @dataclass(frozen=True)
@@ -116,10 +114,10 @@ def install(action: Action, place: Place, command: Path) -> Change:
             signed = shortcuts.sign(action, content, found.path.parent)
             place.source(action).parent.mkdir(exist_ok=True)
             place.source(action).unlink(missing_ok=True)  # without it the old one is never taken for new
-            _replace_file(found.path, signed)
-            _replace_file(place.source(action), content)
+            files.replace_file(found.path, signed)
+            files.replace_file(place.source(action), content)
         else:
-            _replace_file(found.path, content)
+            files.replace_file(found.path, content)
     return change
 
 
@@ -131,7 +129,7 @@ def uninstall(action: Action, place: Place) -> Path | None:
         return None
     with _explained(found.path.parent):
         if action.kind == "quick action":
-            gone = _hidden(found.path.parent, "old")
+            gone = files.temporary_path(found.path.parent)
             found.path.rename(gone)
             shutil.rmtree(gone)
         else:
@@ -143,8 +141,7 @@ def uninstall(action: Action, place: Place) -> Path | None:
 def clear(place: Place) -> None:
     """Remove what killed runs left, and the folders that are only ours once they are empty."""
     for folder in {place.workflows, place.shortcuts}:
-        for path in folder.glob(_LEFTOVERS):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        files.clear_leftovers(folder, older_than_s=0.0)
     if place.is_live:
         for folder in (place.shortcuts / "unsigned", place.shortcuts, place.shortcuts.parent):
             with contextlib.suppress(OSError):  # not there, or something else is in it
@@ -203,44 +200,11 @@ def _script_of(content: dict[str, bytes] | bytes) -> str:
     return automator.script_of(content) if isinstance(content, dict) else shortcuts.script_of(content)
 
 
-def _hidden(folder: Path, part: str) -> Path:
-    return folder / f".audio2img-{secrets.token_hex(4)}-{part}"
-
-
-def _replace_workflow(path: Path, files: dict[str, bytes]) -> None:
-    """Build the folder beside `path` and rename it there; on any failure the old one is back."""
-    fresh, old = _hidden(path.parent, "new"), _hidden(path.parent, "old")
-    try:
-        (fresh / automator.CONTENTS).mkdir(parents=True)
-        for name, data in files.items():
-            _write_synced(fresh / automator.CONTENTS / name, data)
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(old)
-        try:
-            fresh.rename(path)
-        except BaseException:
-            if old.exists():
-                old.rename(path)
-            raise
-    finally:
-        for folder in (fresh, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    fresh = _hidden(path.parent, "new")
-    try:
-        _write_synced(fresh, data)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _replace_workflow(path: Path, contents: dict[str, bytes]) -> None:
+    with files.replace_folder(path) as fresh:
+        (fresh / automator.CONTENTS).mkdir()
+        for name, data in contents.items():
+            files.write_synced(fresh / automator.CONTENTS / name, data)
 
 
 @contextlib.contextmanager

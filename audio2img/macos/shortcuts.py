@@ -6,11 +6,11 @@ Keys as electrikmilk/cherri writes them. Not seen on a Mac by us.
 from __future__ import annotations
 
 import plistlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from audio2img.errors import MachineError
+from audio2img.files import temporary_folder
 from audio2img.macos import system
 from audio2img.macos.actions import Action
 from audio2img.macos.plists import parse_plist
@@ -56,7 +56,7 @@ def sign(action: Action, data: bytes, folder: Path) -> bytes:
     well and write nothing.
     """
     said = []
-    with tempfile.TemporaryDirectory(prefix=".audio2img-", dir=folder) as desk:
+    with temporary_folder(folder) as desk:
         # The name of the file becomes the name of the shortcut, and the program asks for .shortcut.
         unsigned = Path(desk, action.file_name)
         unsigned.write_bytes(data)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audio2img.config import config_dir
 from audio2img.errors import ModelError, UsageError
-from audio2img.store.machine import this_machine
+from audio2img.store.defaults import this_machine
 from audio2img.store.parse import read_rows
 from audio2img.store.receipts import installed
 from audio2img.store.rows import VARIANT_MARK, Kind, ModelRow, Variant, Wanted

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from audio2img.config import config_dir, is_offline
 from audio2img.errors import MachineError, ModelError
+from audio2img.files import clear_leftovers, put_in_place, replace_folder
 from audio2img.store import places
 from audio2img.store.claims import claim, claimed
 from audio2img.store.formats import check_content, is_pickle
@@ -36,7 +36,6 @@ from audio2img.store.rows import FileSpec, Mirror, Wanted
 from audio2img.store.transfer import PART_SUFFIX, RemoteFile, fetch_file
 from audio2img.store.unpack import unpack_zip
 
-UNPACKING_PREFIX = ".unpacking-"
 ROOM_FOR_A_ZIP = 2.2  # times its size: itself, and what is in it
 
 
@@ -171,7 +170,7 @@ class _Job:
             final = whole / remote.path
             sha256 = self._fetch_once(remote, final)
             files.append(InstalledFile(remote.path, final.stat().st_size, sha256))
-        _replace_folder(whole, places.make_folder(self.home.parent) / self.home.name)
+        put_in_place(whole, places.make_folder(self.home.parent) / self.home.name)
         return self._receipt(mirror, self.home, files)
 
     def _unpacked(self, remote: RemoteFile) -> list[InstalledFile]:
@@ -218,16 +217,9 @@ class _Job:
     def _build(self, fill: Callable[[Path], None]) -> Path:
         """A folder that `fill` fills under a temporary name, then renamed to the model's home."""
         parent = places.make_folder(self.home.parent)
-        prefix = f"{UNPACKING_PREFIX}{self.wanted.key}-"
-        for left in parent.glob(f"{prefix}*"):  # of a process that was killed: we have the lock
-            shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        try:
+        clear_leftovers(parent, older_than_s=0.0)  # a killed download may have left gigabytes
+        with replace_folder(self.home) as folder:
             fill(folder)
-            folder.chmod(0o755)
-            _replace_folder(folder, self.home)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return self.home
 
     def _receipt(
@@ -287,15 +279,3 @@ def _link_files(source: Path, files: list[InstalledFile], folder: Path) -> None:
         if not target.exists():
             places.ensure_room(folder, file.size_bytes, file.path)
             shutil.copyfile(real, target)
-
-
-def _replace_folder(folder: Path, final: Path) -> None:
-    """Rename `folder` to `final`. What is there (the rest of a damaged model) makes way first."""
-    if final.exists():
-        grave = Path(tempfile.mkdtemp(prefix=f"{UNPACKING_PREFIX}{final.name}-", dir=final.parent))
-        os.rename(final, grave / "old")
-        os.rename(folder, final)
-        shutil.rmtree(grave, ignore_errors=True)
-    else:
-        os.rename(folder, final)
-    places.sync_folder(final.parent)

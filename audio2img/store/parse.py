@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 from audio2img.config import read_toml
 from audio2img.errors import UsageError
+from audio2img.machine import Platform
 from audio2img.store.formats import check_name
-from audio2img.store.rows import FileSpec, Format, Kind, Mirror, ModelRow, Platform, Variant
+from audio2img.store.rows import FileSpec, Format, Kind, Mirror, ModelRow, Variant
 
 TEXTS = ("name", "kind", "format", "title", "purpose", "licence", "licence_url")
 OPTIONAL = {

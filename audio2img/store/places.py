@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,14 +99,3 @@ def same_disk(one: Path, other: Path) -> bool:
         return next(path for path in (folder, *folder.parents) if path.exists()).stat().st_dev
 
     return device(one) == device(other)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` outlive a power cut, on systems that can open folders."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

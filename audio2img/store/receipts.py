@@ -6,14 +6,14 @@ A model without a receipt is not installed; a receipt whose files are gone is no
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audio2img.store.places import make_folder, receipts_dir, sync_folder
+from audio2img.files import replace_file
+from audio2img.store.places import make_folder, receipts_dir
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,9 @@ def now() -> str:
 
 
 def write_receipt(receipt: Receipt) -> None:
-    folder = make_folder(receipts_dir())
-    temporary = folder / f".{receipt.key}.{os.getpid()}.tmp"
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(asdict(receipt), stream, indent=2)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, folder / f"{receipt.key}.json")
-    sync_folder(folder)
+    """Raises OSError."""
+    text = json.dumps(asdict(receipt), indent=2)
+    replace_file(make_folder(receipts_dir()) / f"{receipt.key}.json", text.encode())
 
 
 def read_receipt(key: str) -> Receipt | None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from audio2img.config import embedded_models_dir
+from audio2img.machine import Platform
 
 Kind = Literal["image", "speech", "vad", "sound"]
 Format = Literal["coreml", "diffusers", "ggml", "tflite"]
-Platform = Literal["macos", "linux", "windows"]
 
 EVERYWHERE: tuple[Platform, ...] = ("macos", "linux", "windows")
 VARIANT_MARK = ":"  # between a model's name and a variant's: sd21-base-palettized:original

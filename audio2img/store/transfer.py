@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -20,8 +19,9 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from audio2img.errors import MachineError
+from audio2img.files import move_over, sync_file, sync_folder
 from audio2img.store.patience import BUSY, InterruptionError, MirrorError, Patience, insist, retry_after_s
-from audio2img.store.places import ensure_room, make_folder, sync_folder
+from audio2img.store.places import ensure_room, make_folder
 from audio2img.store.report import Reporter
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def fetch_file(remote: RemoteFile, part: Path, final: Path, reporter: Reporter, 
     download = _Download(remote, part, reporter, patience)
     try:
         sha256 = download.run()
-        os.replace(part, final)
+        move_over(part, final)
         download.note.unlink(missing_ok=True)
         sync_folder(final.parent)
     except OSError as error:
@@ -111,7 +111,7 @@ class _Download:
                 self._start_over()
                 raise MirrorError(f"{self.remote.path}: wrong bytes: {reason}")
         with self.part.open("rb+") as stream:
-            os.fsync(stream.fileno())
+            sync_file(stream.fileno())
         return self.hashed.sha256.hexdigest()
 
     def _fetch_all(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from audio2img.files import sync_file
 from audio2img.store.formats import check_name, is_pickle
 from audio2img.store.patience import MirrorError
 from audio2img.store.places import ensure_room
@@ -89,5 +89,5 @@ def _unpack_member(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Pat
             digest.update(block)
             stream.write(block)
         stream.flush()
-        os.fsync(stream.fileno())
+        sync_file(stream.fileno())
     return InstalledFile(member.filename, member.file_size, digest.hexdigest())

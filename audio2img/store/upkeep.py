@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audio2img import files
+from audio2img.config import config_dir, pictures_dir
 from audio2img.errors import MachineError
 from audio2img.store import places
 from audio2img.store.claims import claimed
-from audio2img.store.get import UNPACKING_PREFIX
 from audio2img.store.receipts import InstalledFile, Receipt, entries_of_ours, remove_receipt
 from audio2img.store.report import Reporter
 from audio2img.store.rows import Wanted
@@ -120,9 +121,6 @@ def leftovers() -> Iterator[tuple[str, Path]]:
     """What interrupted downloads left: (the model's key, the file or folder)."""
     for folder in _children(places.downloads_dir()):
         yield folder.name, folder
-    for folder in _children(places.models_dir()):
-        if folder.name.startswith(UNPACKING_PREFIX):
-            yield folder.name.removeprefix(UNPACKING_PREFIX).rpartition("-")[0], folder
     cache = places.hub_cache_dir()
     if cache.is_dir():
         for suffix in (PART_SUFFIX, NOTE_SUFFIX):
@@ -134,9 +132,18 @@ def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
+def unfinished_files() -> list[Path]:
+    """What killed processes had not finished writing: models being unpacked, receipts, settings, pictures."""
+    folders = (places.models_dir(), places.receipts_dir(), config_dir(), pictures_dir())
+    return [path for folder in folders for path in files.leftovers(folder, older_than_s=0.0)]
+
+
 def prune_downloads(reporter: Reporter) -> int:
     """Remove every leftover that no process is at work on; gives the bytes that are free now."""
-    freed = 0
+    unfinished = unfinished_files()
+    freed = sum(map(folder_bytes, unfinished))
+    for path in unfinished:
+        files.remove(path)
     for key, path in list(leftovers()):
         with places.model_lock_if_free(key) as is_free:
             if not is_free:

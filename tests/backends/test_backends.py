@@ -13,7 +13,7 @@ from audio2img.diffusion.loras import LoraFile
 from audio2img.errors import MachineError, UsageError
 from audio2img.store import catalog
 from audio2img.store.catalog import ResolvedModel, resolve_model
-from audio2img.store.machine import Machine
+from audio2img.store.defaults import Machine
 
 MINI = Path(__file__).resolve().parents[2] / "models" / "mini"
 

@@ -118,14 +118,14 @@ def test_a_new_shortcut_that_could_not_be_noted_is_not_taken_for_installed(
 ):
     place = live_place()
     install(SHORTCUT, place, command)
-    write = actions._replace_file
+    write = actions.files.replace_file
 
     def refuse(path, data):
         if path == place.source(SHORTCUT):
             raise OSError(28, "No space left on device")
         write(path, data)
 
-    monkeypatch.setattr(actions, "_replace_file", refuse)
+    monkeypatch.setattr(actions.files, "replace_file", refuse)
     with pytest.raises(MachineError, match="No space left"):
         install(SHORTCUT, place, other_command)
     assert look(SHORTCUT, place, command).state == "outdated"
@@ -180,14 +180,11 @@ def test_the_old_workflow_is_back_when_the_new_one_cannot_take_its_place(
     place = folder_place(tmp_path / "dest")
     install(QUICK, place, command)
     before = tree(place.workflows)
-    rename = type(tmp_path).rename
 
-    def refuse(self, target):
-        if self.name.endswith("-new"):
-            raise PermissionError(13, "Permission denied")
-        return rename(self, target)
+    def refuse(path, target):
+        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(tmp_path), "rename", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(MachineError, match="cannot write into"):
         install(QUICK, place, other_command)
     assert tree(place.workflows) == before
@@ -204,10 +201,12 @@ def test_uninstalling_removes_what_a_kill_left(mac, command):
     place = live_place()
     install(SHORTCUT, place, command)
     install(QUICK, place, command)
-    (place.workflows / ".audio2img-01234567-new" / "Contents").mkdir(parents=True)
-    (place.shortcuts / ".audio2img-01234567" / "anyone").mkdir(parents=True)
+    token = "999999999-0123456789abcdef"  # of a process that cannot be
+    (place.workflows / f".audio2img-{token}.part" / "Contents").mkdir(parents=True)
+    (place.shortcuts / f".audio2img-{token}.part" / "anyone").mkdir(parents=True)
+    (place.workflows / ".audio2img-notes" / "Contents").mkdir(parents=True)
     for action in (QUICK, SHORTCUT):
         uninstall(action, place)
     clear(place)
-    assert list(place.workflows.iterdir()) == []
+    assert [path.name for path in place.workflows.iterdir()] == [".audio2img-notes"]
     assert not place.shortcuts.exists()

@@ -9,7 +9,7 @@ import pytest
 
 from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.store import catalog
-from audio2img.store.machine import Machine
+from audio2img.store.defaults import Machine
 from audio2img.store.rows import Wanted
 
 
@@ -48,12 +48,12 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_downloaded(
     from click.testing import CliRunner
 
     from audio2img.cli.commands.models_get import command
-    from audio2img.store import machine
+    from audio2img.store import defaults
 
-    monkeypatch.setattr(machine, "memory_bytes", lambda: 6_000_000_000)
-    machine.check_fits(catalog.find_row("sd21-768"))
+    monkeypatch.setattr(defaults, "memory_bytes", lambda: 6_000_000_000)
+    defaults.check_fits(catalog.find_row("sd21-768"))
     with pytest.raises(MachineError, match=r"needs about 8\.0 GB of memory, and this machine has 6\.0 GB"):
-        machine.check_fits(catalog.find_row("sdxl-base"))
+        defaults.check_fits(catalog.find_row("sdxl-base"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     done = CliRunner().invoke(command, ["playground-v2.5", "--accept-license"])
     assert isinstance(done.exception, MachineError)
@@ -61,7 +61,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_downloaded(
 
 
 def test_the_memory_of_this_machine_is_known() -> None:
-    from audio2img.store.machine import memory_bytes
+    from audio2img.machine import memory_bytes
 
     assert (memory_bytes() or 0) > 1_000_000_000
 

@@ -7,14 +7,13 @@ more performance cores the graphics card is the faster one, for attention as it 
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
-from functools import cache
 
+from audio2img import machine
 from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.layout import Attention
 from audio2img.errors import UsageError
-from audio2img.store.machine import memory_bytes
+from audio2img.machine import memory_bytes
 
 COMPUTE_UNITS = ("ALL", "CPU_AND_GPU", "CPU_AND_NE", "CPU_ONLY")
 """What Core ML may run a part on; the names of coremltools' ComputeUnit."""
@@ -63,19 +62,9 @@ def preferred_attention() -> Attention | None:
     return "original" if cores >= MANY_PERFORMANCE_CORES else "split_einsum"
 
 
-@cache
 def performance_cores() -> int | None:
     """The number of performance cores of an Apple chip; None on any other machine."""
-    if not apple.is_here():
-        return None
-    try:
-        answer = subprocess.run(
-            ["/usr/sbin/sysctl", "-n", "hw.perflevel0.physicalcpu"],
-            capture_output=True, text=True, check=True, timeout=5,
-        )  # fmt: skip
-        return int(answer.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+    return machine.performance_cores() if apple.is_here() else None
 
 
 def has_small_memory() -> bool:

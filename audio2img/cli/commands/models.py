@@ -11,7 +11,7 @@ from audio2img.cli import LazyGroup
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.store.catalog import default_name, load_catalog, split_name
-from audio2img.store.machine import this_machine
+from audio2img.store.defaults import this_machine
 from audio2img.store.receipts import Receipt, installed
 from audio2img.store.rows import ModelRow, Wanted
 

@@ -9,7 +9,7 @@ import click
 from audio2img.cli.options import json_option, offline_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.store.catalog import default_name, find_wanted
-from audio2img.store.machine import check_fits
+from audio2img.store.defaults import check_fits
 from audio2img.store.receipts import installed
 from audio2img.store.rows import Kind, Wanted
 

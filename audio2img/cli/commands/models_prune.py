@@ -40,7 +40,7 @@ def command(dry_run: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     if torch_bytes:
         click.echo(f"{verb} {torch_bytes / 1e6:.1f} MB: what torch compiled, and settings of single files")
     if n_downloads := downloads["interrupted"]:
-        what = f"what {n_downloads} interrupted download{'s' if n_downloads > 1 else ''} left"
+        what = f"what {n_downloads} interrupted download{'s' if n_downloads > 1 else ''} or writing left"
         click.echo(f"{verb} {downloads['size_bytes'] / 1e6:.1f} MB: {what}")
 
 
@@ -65,9 +65,18 @@ def _prune_compiled(dry_run: bool) -> dict[str, Any]:
 
 def _prune_downloads(dry_run: bool, quiet: bool) -> dict[str, int]:
     from audio2img.cli.downloads import Bars
-    from audio2img.store.upkeep import leftover_bytes, leftovers, prune_downloads
+    from audio2img.store.upkeep import (
+        folder_bytes,
+        leftover_bytes,
+        leftovers,
+        prune_downloads,
+        unfinished_files,
+    )
 
-    found = list(leftovers())
+    found, unfinished = list(leftovers()), unfinished_files()
     with Bars(quiet) as bars:
-        freed = sum(leftover_bytes(path) for _, path in found) if dry_run else prune_downloads(bars)
-    return {"interrupted": len({key for key, _ in found}), "size_bytes": freed}
+        if dry_run:
+            freed = sum(leftover_bytes(path) for _, path in found) + sum(map(folder_bytes, unfinished))
+        else:
+            freed = prune_downloads(bars)
+    return {"interrupted": len({key for key, _ in found}) + len(unfinished), "size_bytes": freed}

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from audio2img.backends.coreml import apple, units
+from audio2img import machine
+from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.layout import Attention
 from audio2img.backends.coreml.units import (
     COMPUTE_UNITS,
@@ -24,9 +25,9 @@ from audio2img.errors import UsageError
 @pytest.fixture
 def sysctl(core_ml_stand_in: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """A Mac whose cores have not been asked for yet."""
-    performance_cores.cache_clear()
+    machine.performance_cores.cache_clear()
     yield monkeypatch
-    performance_cores.cache_clear()
+    machine.performance_cores.cache_clear()
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, answer: str | Exception) -> list[list[str]]:
@@ -39,7 +40,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, answer: str | Exception) -> lis
             raise answer
         return subprocess.CompletedProcess(command, 0, answer, "")
 
-    monkeypatch.setattr(units.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return asked
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 
 from audio2img.errors import MachineError
-from audio2img.store.rows import Format, Kind, ModelRow, Platform
+from audio2img.machine import Platform, memory_bytes, missing_packages, this_platform
+from audio2img.store.rows import Format, Kind, ModelRow
 
 DRAWABLE: tuple[Format, ...] = ("coreml", "diffusers")
 """Formats of image models that have a backend."""
 
 DIFFUSERS_PACKAGES = ("torch", "diffusers", "transformers")
-PLATFORMS: dict[str, Platform] = {"darwin": "macos", "win32": "windows"}
 
 
 @dataclass(frozen=True)
@@ -50,28 +47,6 @@ def check_fits(row: ModelRow) -> None:
         )
 
 
-def memory_bytes() -> int | None:
-    """The machine's memory; None where it is not known."""
-    if sys.platform == "win32":
-        return _windows_memory_bytes()
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _windows_memory_bytes() -> int | None:
-    """As Windows tells it: GetPhysicallyInstalledSystemMemory gives kilobytes."""
-    import ctypes
-
-    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009, there on Windows alone
-    kilobytes = ctypes.c_ulonglong()
-    if not kernel.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes)):
-        return None
-    return kilobytes.value * 1024
-
-
 @cache
 def this_machine() -> Machine:
-    has_diffusers = all(find_spec(name) is not None for name in DIFFUSERS_PACKAGES)
-    return Machine(PLATFORMS.get(sys.platform, "linux"), has_diffusers)
+    return Machine(this_platform(), not missing_packages(DIFFUSERS_PACKAGES))
