@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from audio2img.audio.decode import decode_audio
 from audio2img.pipeline.live import LiveInput, follow_utterance
-from audio2img.recognition.live import LiveTranscriber
-from audio2img.recognition.whisper import WhisperRecognizer
+from audio2img.recognition import SpeechRecognizer, load_recognizer
+from audio2img.recognition.partial import LiveTranscriber
+from audio2img.store.catalog import resolve_model
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 MINI = Path(__file__).resolve().parent.parent / "models" / "mini"
@@ -31,7 +32,7 @@ ROOM = 3e-4  # about -70 dBFS
 def words(ended_by: Literal["silence", "Enter"]) -> Comparison:
     """The wait for the words, from the moment on that the speech is known to be over, against the whole
     transcription of the same clip."""
-    recognizer = WhisperRecognizer(MINI / "mini-whisper.bin", name="mini-whisper")
+    recognizer = load_recognizer(resolve_model("mini-whisper", "speech"))
     recognizer.load()
     clips: list[AudioClip] = []
 
@@ -51,7 +52,7 @@ def words(ended_by: Literal["silence", "Enter"]) -> Comparison:
     return Comparison(f"words, {ended_by}", ours, whole, "a whole transcription", aim)
 
 
-def _speak(recognizer: WhisperRecognizer, ended_by: str) -> tuple[AudioClip, str, float]:
+def _speak(recognizer: SpeechRecognizer, ended_by: str) -> tuple[AudioClip, str, float]:
     """Ten seconds of speech in real time; the clip, its words and the wait for them."""
     speech = _ten_seconds()
     started = time.monotonic()

@@ -23,8 +23,7 @@ from audio2img.types import AudioClip, Segment, SoundEvents, Transcript
 if TYPE_CHECKING:
     from audio2img.audio.listening import Moment
     from audio2img.pipeline.live import LiveInput
-    from audio2img.recognition.whisper import WhisperRecognizer
-    from audio2img.recognition.yamnet import SoundClassifier
+    from audio2img.recognition import SoundClassifier, SpeechRecognizer
 
 AudioSource = AudioClip | str | Path | BinaryIO
 
@@ -54,7 +53,7 @@ class Hearing:
         self._models = models
         self._progress = progress
         self._while_listening = while_listening
-        self._recognizer: WhisperRecognizer | None = None
+        self._recognizer: SpeechRecognizer | None = None
         self._classifier: SoundClassifier | None = None
 
     def close(self) -> None:
@@ -107,21 +106,22 @@ class Hearing:
         on_clip: gets the clip before its words stand. Raises as `listen` and `transcribe` do.
         """
         from audio2img.pipeline.live import hear_utterance
-        from audio2img.recognition.live import LiveTranscriber
+        from audio2img.recognition.partial import LiveTranscriber
 
         model = self.speech_model
-        recognizer = in_background(lambda: self._load_recognizer(model))
+        recognizer = self._load_recognizer(model)
+        loading = in_background(recognizer.load)
         options = self._without_unusable_words(options, model)
         words = [""]
 
         def recognize(clip: AudioClip, is_stopped: Callable[[], bool]) -> Transcript:
             return self._recognize(
-                recognizer.result(), clip, options, lambda: is_stopped() or self._progress.is_cancelled()
+                recognizer, clip, options, lambda: is_stopped() or self._progress.is_cancelled()
             )
 
         def report(moment: Moment) -> None:
-            if recognizer.done():
-                recognizer.result()  # a model that cannot be loaded is told before the person has spoken
+            if loading.done():
+                loading.result()  # a model that cannot be loaded is told before the person has spoken
             self._report_moment(moment, words[0])
 
         transcriber = LiveTranscriber(recognize, lambda partial: words.__setitem__(0, partial.text))
@@ -236,20 +236,16 @@ class Hearing:
 
     @staticmethod
     def _recognize(
-        recognizer: WhisperRecognizer,
+        recognizer: SpeechRecognizer,
         clip: AudioClip,
         options: Options,
         cancelled: Callable[[], bool],
         progress: Callable[[Segment], None] | None = None,
     ) -> Transcript:
-        return recognizer.transcribe(
-            clip,
-            language=options.language,
-            task=options.task,
-            initial_prompt=options.initial_prompt,
-            progress=progress,
-            cancelled=cancelled,
-        )
+        from audio2img.recognition import SpeechWishes
+
+        wishes = SpeechWishes(options.language, options.task, options.initial_prompt)
+        return recognizer.transcribe(clip, wishes, progress=progress, cancelled=cancelled)
 
     def _without_unusable_words(self, options: Options, model: ResolvedModel) -> Options:
         if not (options.initial_prompt and model.vocabulary):
@@ -267,18 +263,11 @@ class Hearing:
         with self._progress.cancellable(), self._progress.timed("decode"):
             return decode_audio(audio, progress=report)
 
-    def _load_recognizer(self, model: ResolvedModel) -> WhisperRecognizer:
+    def _load_recognizer(self, model: ResolvedModel) -> SpeechRecognizer:
         if self._recognizer is None:
-            from audio2img.recognition.whisper import WhisperRecognizer
+            from audio2img.recognition import SpeechSetup, load_recognizer
 
-            self._recognizer = WhisperRecognizer(
-                model.path,
-                name=model.name,
-                threads=self._models.threads,
-                vad_model_path=self._models.vad,
-                min_probability=model.min_probability,
-            )
-            self._recognizer.load()
+            self._recognizer = load_recognizer(model, SpeechSetup(self._models.threads, self._models.vad))
         return self._recognizer
 
     def _why_no_sounds(self) -> str:
@@ -296,10 +285,9 @@ class Hearing:
 
     def _load_classifier(self) -> SoundClassifier:
         if self._classifier is None:
-            from audio2img.recognition.yamnet import SoundClassifier
+            from audio2img.recognition import load_classifier
 
-            model = self.sound_model
-            self._classifier = SoundClassifier(model.path, name=model.name)
+            self._classifier = load_classifier(self.sound_model)
         return self._classifier
 
 

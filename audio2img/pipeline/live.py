@@ -12,7 +12,7 @@ from audio2img.audio.listening import Listener, Moment
 from audio2img.audio.microphone import Floats, open_microphone
 from audio2img.audio.vad import EndpointSettings, make_detector
 from audio2img.errors import NothingToDrawError
-from audio2img.recognition.live import LiveTranscriber
+from audio2img.recognition.partial import LiveTranscriber
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import atexit
 import logging
 import math
 import os
+import re
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,7 @@ from audio2img.errors import MachineError, ModelError
 logger = logging.getLogger(__name__)
 
 _import_lock = threading.Lock()
+_thread = threading.local()
 _binding: Any = None
 
 
@@ -89,6 +92,19 @@ def _import_binding() -> Any:
 def _log(_level: int, text: str) -> None:
     if line := text.strip():
         logger.debug("%s", line)
+        if (lines := getattr(_thread, "lines", None)) is not None:
+            lines.append(line)
+
+
+@contextmanager
+def _reading_log() -> Iterator[list[str]]:
+    """What whisper.cpp logs in this thread meanwhile."""
+    lines: list[str] = []
+    _thread.lines = lines
+    try:
+        yield lines
+    finally:
+        del _thread.lines
 
 
 class NativeModel:
@@ -118,15 +134,27 @@ class NativeModel:
         number = self._binding.whisper_lang_id(name)
         return None if number < 0 else str(self._binding.whisper_lang_str(number))
 
-    def detect_language(self, samples: NDArray[np.float32], threads: int) -> tuple[str, float]:
-        """The likeliest language of the first 30 s of samples: (n,) float32 at 16 kHz, and how likely."""
-        n_languages = self._binding.whisper_lang_max_id() + 1
-        probabilities = np.zeros(n_languages, np.float32)
-        self._binding.whisper_pcm_to_mel(self._context, samples, samples.size, threads)
-        number = self._binding.whisper_lang_auto_detect(self._context, 0, threads, probabilities)
-        if number < 0:
-            raise ModelError("the speech model cannot tell languages apart", "name one with --language")
-        return str(self._binding.whisper_lang_str(number)), float(probabilities[number])
+    def detect_language(
+        self, samples: NDArray[np.float32], threads: int, should_stop: Callable[[], bool]
+    ) -> tuple[str, float | None]:
+        """The likeliest language of the first 30 s of samples: (n,) float32 at 16 kHz, and how likely.
+
+        By a transcription that ends after this: the function made for it, `whisper_lang_auto_detect`,
+        holds the interpreter's lock for a whole pass of the encoder. How likely is told in its log only.
+        """
+        params = self._binding.whisper_full_default_params(
+            self._binding.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
+        )
+        params.n_threads = threads
+        params.print_progress = False
+        params.language = "auto"
+        params.detect_language = True
+        with _reading_log() as lines:
+            self._run(params, samples, should_stop)
+        number = self._binding.whisper_full_lang_id(self._context)
+        code = str(self._binding.whisper_lang_str(max(0, number)))
+        told = re.search(r"auto-detected language: (\w+) \(p = ([\d.]+)\)", "\n".join(lines))
+        return code, float(told[2]) if told and told[1] == code else None
 
     def decode(
         self,
@@ -150,6 +178,9 @@ class NativeModel:
             n_told = n_segments
 
         self._binding.assign_new_segment_callback(params, tell)
+        self._run(params, samples, should_stop)
+
+    def _run(self, params: Any, samples: NDArray[np.float32], should_stop: Callable[[], bool]) -> None:
         self._binding.assign_abort_callback(params, should_stop)
         code = self._binding.whisper_full(self._context, params, samples, samples.size)
         if code != 0 and not should_stop():

@@ -1,25 +1,28 @@
-"""From a clip to the words in it, with whisper.cpp."""
+"""From sound to the words in it, with whisper.cpp."""
 
 from __future__ import annotations
 
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from audio2img.audio.level import measure_level
-from audio2img.errors import CancelledError, InputError, NothingToDrawError, UsageError
-from audio2img.recognition.annotations import is_known_hallucination, strip_annotations
+from audio2img.errors import CancelledError, NothingToDrawError, UsageError
+from audio2img.recognition.blocks import CheckedBlocks, Samples, Sound
 from audio2img.recognition.ggml import GgmlInfo, check_vad_file, check_whisper_file
 from audio2img.recognition.native import DecodeSettings, NativeModel, RawSegment
-from audio2img.recognition.windows import SILENCE_DBFS, Window, plan_windows
-from audio2img.types import SAMPLE_RATE_HZ, AudioClip, Segment, Task, Transcript
+from audio2img.recognition.speech import Cancelled, OnSegment, SpeechAbilities, SpeechWishes
+from audio2img.recognition.speech_windows import GAP_S, SILENCE_DBFS, Window, iter_windows
+from audio2img.types import SAMPLE_RATE_HZ, Segment, Transcript
+
+Result = TypeVar("Result")
 
 SHORTEST_CLIP_S = 0.1  # whisper.cpp returns nothing for less
 SHORTEST_INPUT = SAMPLE_RATE_HZ  # shorter windows are filled up with zeros to one second
@@ -27,8 +30,6 @@ LONGEST_WINDOW_S = 300.0  # bounds memory; a model of full context moves through
 FULL_CONTEXT_S = 30.0
 LONG_GAP_S = 10.0  # one window of 30 s costs as much as another, however little is said in it
 DETECTION_S = 30.0  # how much of the first speech tells its language
-MIN_PROBABILITY = 0.3  # Whisper is surer than this of words that were said
-SURE_PROBABILITY = 0.8  # from here on even "thank you" was said, and not invented
 MAX_THREADS = 4  # more hardly help whisper.cpp, and the image model is loading meanwhile
 SMALL_MODEL_BYTES = 20_000_000
 POLL_S = 0.05
@@ -37,15 +38,13 @@ AUTO = "auto"
 
 
 class WhisperRecognizer:
-    """A Whisper model in ggml form, loaded at its first use and kept until `close`.
+    """A Whisper model in ggml form, a `SpeechRecognizer` that gives what whisper.cpp writes, uncleaned.
 
     model_path: a ggml file. name: what the transcript calls it; the file's name without one.
-    threads: of the processor; None chooses. language: what to listen for when a call does not say,
-    a code or English name; None or "auto" detects it. vad_model_path: a Silero ggml file, which
-    then decides what is speech. min_probability: segments in whose words the model believes less
-    than this, in [0, 1], are dropped.
+    threads: of the processor; None chooses. vad_model_path: a Silero ggml file, which then decides
+    what is speech.
 
-    May be shared between threads; transcriptions of one model run one after the other.
+    May be shared between threads; windows of sound are understood one after the other.
     """
 
     def __init__(
@@ -54,9 +53,7 @@ class WhisperRecognizer:
         *,
         name: str | None = None,
         threads: int | None = None,
-        language: str | None = None,
         vad_model_path: str | os.PathLike[str] | None = None,
-        min_probability: float | None = None,
         use_gpu: bool = True,
     ) -> None:
         if threads is not None and threads < 1:
@@ -64,9 +61,7 @@ class WhisperRecognizer:
         self._path = Path(model_path)
         self.name = name or self._path.stem
         self._threads = threads
-        self._language = language
         self._vad_path = None if vad_model_path is None else Path(vad_model_path)
-        self._min_probability = MIN_PROBABILITY if min_probability is None else min_probability
         self._use_gpu = use_gpu
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
@@ -79,17 +74,19 @@ class WhisperRecognizer:
     ) -> None:
         self.close()
 
-    def load(self) -> GgmlInfo:
-        """Check and load the model, if that has not happened yet, and say what it is.
+    def load(self) -> SpeechAbilities:
+        """Check and load the model, if that has not happened yet, and say what it can.
 
         Raises ModelError for a file that is missing, damaged or of another kind, MachineError
         where whisper.cpp cannot run.
         """
         with self._lock:
-            return self._load().info
+            loaded = self._load()
+            languages = tuple(loaded.model.languages(loaded.info.n_languages))
+        return SpeechAbilities(languages, loaded.info.multilingual, takes_initial_prompt=True)
 
     def close(self) -> None:
-        """Free the model; the next call loads it again. Waits for a transcription that is running."""
+        """Free the model; the next call loads it again. Waits for a window that is being understood."""
         with self._lock:
             if self._loaded is not None:
                 self._loaded.model.close()
@@ -104,94 +101,61 @@ class WhisperRecognizer:
             self._loaded = _Loaded(info, model, self._threads or _good_threads(info))
         return self._loaded
 
+    def _info(self) -> GgmlInfo:
+        with self._lock:
+            return self._load().info
+
     def transcribe(
         self,
-        clip: AudioClip,
+        sound: Sound,
+        wishes: SpeechWishes = SpeechWishes(),
         *,
-        language: str | None = None,
-        task: Task = "transcribe",
-        initial_prompt: str = "",
-        progress: Callable[[Segment], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        source: str = "",
+        progress: OnSegment | None = None,
+        cancelled: Cancelled | None = None,
     ) -> Transcript:
-        """What is said in `clip`, however long it is.
+        """As `SpeechRecognizer.transcribe`; the transcript of sound without words has no segments.
 
-        language: a code or English name; None means the recognizer's own, "auto" detects it.
-        task: "translate" gives English. initial_prompt: names and words to expect.
-        progress: called in this thread with each segment as it is understood.
-        cancelled: asked in this thread, several times a second; True ends it with CancelledError.
-
-        Raises NothingToDrawError for a clip without words, UsageError for a language or task that
-        the model does not know, ModelError, InputError for samples that are none.
+        Of blocks no more is held than a window needs, of `LONGEST_WINDOW_S` at most.
         """
-        samples = _checked_samples(clip)
-        info = self.load()
-        windows = _plan(samples, info)
-        if not windows:
-            raise _silence(clip)
-        request = _Request(language or self._language or AUTO, task, initial_prompt)
+        blocks = CheckedBlocks.of(sound, source)
+        is_cancelled = cancelled or (lambda: False)
+        info = _in_worker(lambda put, stop: self._info(), lambda segment: None, is_cancelled)
         heard: list[Segment] = []
+        language: _Language | None = None
 
         def take(segment: Segment) -> None:
             heard.append(segment)
             if progress is not None:
                 progress(segment)
 
-        stop = threading.Event()
-        spoken, probability = _run_in_worker(
-            lambda put: self._work(samples, windows, request, put, stop), take, cancelled, stop
-        )
-        if not heard or self._is_hallucinated(heard):
-            raise _nothing_said(clip)
-        return Transcript(tuple(heard), spoken, probability, task, self.name)
+        for window, samples in _iter_windows(blocks, info):
+            understand = partial(self._understand, _Part(window, samples, wishes, language))
+            language = _in_worker(understand, take, is_cancelled)
+        if language is None:
+            raise _nothing_to_hear(blocks)
+        return Transcript(tuple(heard), language.code, language.probability, wishes.task, self.name)
 
-    def _work(
-        self,
-        samples: NDArray[np.float32],
-        windows: list[Window],
-        request: _Request,
-        put: Callable[[Segment], None],
-        stop: threading.Event,
-    ) -> tuple[str, float | None]:
-        """Everything native, in the worker thread. Returns the language and its probability."""
+    def _understand(self, part: _Part, put: OnSegment, stop: threading.Event) -> _Language:
+        """Everything native for one window, in the worker thread. Returns its language."""
         with self._lock:
+            if stop.is_set():
+                return part.language or _Language(AUTO)
             loaded = self._load()
-            first = samples[windows[0].start : windows[0].stop][: int(DETECTION_S * SAMPLE_RATE_HZ)]
-            language, probability = _choose_language(loaded, request, _fill_up(first))
+            samples = _fill_up(part.samples)
+            language = part.language or _choose_language(loaded, part.wishes, samples, stop.is_set)
             settings = DecodeSettings(
-                language=language,
-                translate=request.task == "translate",
-                initial_prompt=request.initial_prompt,
+                language=language.code,
+                translate=part.wishes.task == "translate",
+                initial_prompt=part.wishes.initial_prompt,
                 threads=loaded.threads,
                 writes_timestamps=loaded.info.writes_timestamps,
                 vad_model_path=None if self._vad_path is None else os.fspath(self._vad_path),
             )
-            for window in windows:
-                if stop.is_set():
-                    break
-
-                def pass_on(raw: RawSegment, window: Window = window) -> None:
-                    if segment := self._accept(raw, window):
-                        put(segment)
-
-                part = _fill_up(samples[window.start : window.stop])
-                loaded.model.decode(part, settings, pass_on, stop.is_set)
-        return language, probability
-
-    def _accept(self, raw: RawSegment, window: Window) -> Segment | None:
-        """The segment in the clip's own time and without annotations; None where nothing is left."""
-        text = strip_annotations(raw.text)
-        if not any(letter.isalnum() for letter in text) or raw.probability < self._min_probability:
-            return None
-        # A model that writes no timestamps gives a start long before the window and an end after it.
-        start_s = min(max(window.start_s + raw.start_s, window.start_s), window.stop_s)
-        end_s = min(max(window.start_s + raw.end_s, start_s), window.stop_s)
-        return Segment(start_s, end_s, text, raw.probability)
-
-    def _is_hallucinated(self, heard: list[Segment]) -> bool:
-        """Whether all of it is one of Whisper's phrases for silence, and not surely said."""
-        sure = max(segment.probability or 0.0 for segment in heard) >= SURE_PROBABILITY
-        return not sure and is_known_hallucination(" ".join(segment.text for segment in heard))
+            loaded.model.decode(
+                samples, settings, lambda raw: put(_segment_in(part.window, raw)), stop.is_set
+            )
+        return language
 
 
 @dataclass(frozen=True)
@@ -202,42 +166,50 @@ class _Loaded:
 
 
 @dataclass(frozen=True)
-class _Request:
-    language: str
-    task: Task
-    initial_prompt: str
+class _Language:
+    """A code, and its probability where it was detected."""
+
+    code: str
+    probability: float | None = None
 
 
-def _checked_samples(clip: AudioClip) -> NDArray[np.float32]:
-    """The samples as whisper.cpp needs them; it would take other shapes and types for sound, too."""
-    name = clip.source or "the clip"
-    if clip.samples.ndim != 1 or clip.samples.dtype != np.float32:
-        raise InputError(
-            f"{name} is no clip of one channel in float32, but {clip.samples.shape} {clip.samples.dtype}",
-            "make it with decode_audio",
-        )
-    if clip.duration_s < SHORTEST_CLIP_S:
-        raise NothingToDrawError(
-            f"{name} lasts {clip.duration_s * 1000:.0f} ms, which is too short for a word", "record it again"
-        )
-    samples = np.ascontiguousarray(clip.samples)
-    # The sum is not finite where any sample is not; unlike isfinite it needs no memory of that size.
-    if not np.isfinite(samples.sum(dtype=np.float64)):
-        raise InputError(f"{name} holds samples that are not numbers", "export it again as 16-bit wav")
-    return samples
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One window's work. language: None where it is not known yet."""
+
+    window: Window
+    samples: Samples
+    wishes: SpeechWishes
+    language: _Language | None
 
 
-def _plan(samples: NDArray[np.float32], info: GgmlInfo) -> list[Window]:
+def _segment_in(window: Window, raw: RawSegment) -> Segment:
+    """The segment in the recording's own time."""
+    # A model that writes no timestamps gives a start long before the window and an end after it.
+    start_s = min(max(window.start_s + raw.start_s, window.start_s), window.stop_s)
+    end_s = min(max(window.start_s + raw.end_s, start_s), window.stop_s)
+    return Segment(start_s, end_s, raw.text, raw.probability)
+
+
+def _iter_windows(blocks: CheckedBlocks, info: GgmlInfo) -> Iterator[tuple[Window, Samples]]:
     """whisper.cpp steps through long sound by 30 s, so a model that hears less gets less at once.
 
     Such a model is a small one that has learned single sentences: it gets them one by one.
     """
-    if info.window_s >= FULL_CONTEXT_S:
-        return plan_windows(samples, LONGEST_WINDOW_S, gap_s=LONG_GAP_S)
-    return plan_windows(samples, info.window_s, split_at_pauses=True)
+    hears_all = info.window_s >= FULL_CONTEXT_S
+    windows = iter_windows(
+        blocks,
+        LONGEST_WINDOW_S if hears_all else info.window_s,
+        gap_s=LONG_GAP_S if hears_all else GAP_S,
+        split_at_pauses=not hears_all,
+    )
+    for window, samples in windows:
+        # A whole recording that is shorter than a word is no window; whisper.cpp would skip it, too.
+        if blocks.duration_s >= SHORTEST_CLIP_S:
+            yield window, samples
 
 
-def _fill_up(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _fill_up(samples: Samples) -> Samples:
     """At least one second: whisper.cpp leaves out what is left in the last 100 ms."""
     if samples.size >= SHORTEST_INPUT:
         return samples
@@ -250,34 +222,41 @@ def _good_threads(info: GgmlInfo) -> int:
 
 
 def _choose_language(
-    loaded: _Loaded, request: _Request, samples: NDArray[np.float32]
-) -> tuple[str, float | None]:
-    """The code of the language to listen for, and its probability where it was detected."""
+    loaded: _Loaded, wishes: SpeechWishes, samples: Samples, should_stop: Callable[[], bool]
+) -> _Language:
+    """The language to listen for."""
     info, model = loaded.info, loaded.model
-    wanted = request.language.strip().lower()
+    wanted = (wishes.language or AUTO).strip().lower()
     if not info.multilingual:
-        if request.task == "translate":
+        if wishes.task == "translate":
             raise UsageError("this speech model knows English only, so it cannot translate", _OTHER_MODEL)
         if wanted not in (AUTO, "en", "english"):
-            raise UsageError(f"this speech model knows English only, not {request.language!r}", _OTHER_MODEL)
-        return "en", None
+            raise UsageError(f"this speech model knows English only, not {wishes.language!r}", _OTHER_MODEL)
+        return _Language("en")
     if wanted == AUTO:
-        return model.detect_language(samples, loaded.threads)
+        first = samples[: int(DETECTION_S * SAMPLE_RATE_HZ)]
+        return _Language(*model.detect_language(first, loaded.threads, should_stop))
     known = model.languages(info.n_languages)
     code = model.language_code(wanted)
     if code not in known:
         raise UsageError(
-            f"{request.language!r} is not a language this speech model knows",
+            f"{wishes.language!r} is not a language this speech model knows",
             f"choose from: auto, {', '.join(sorted(known))}",
         )
-    return code, None
+    return _Language(code)
 
 
 _OTHER_MODEL = "leave --language and --translate out, or choose a multilingual --speech-model"
 
 
-def _silence(clip: AudioClip) -> NothingToDrawError:
-    name, level = clip.source or "the clip", measure_level(clip.samples)
+def _nothing_to_hear(blocks: CheckedBlocks) -> NothingToDrawError:
+    """Why there is no window in what has passed."""
+    name, level = blocks.source, blocks.level
+    if blocks.duration_s < SHORTEST_CLIP_S:
+        return NothingToDrawError(
+            f"{name} lasts {blocks.duration_s * 1000:.0f} ms, which is too short for a word",
+            "record it again",
+        )
     if level.is_digital_silence:
         return NothingToDrawError(
             f"{name} is silent: every sample is zero",
@@ -290,42 +269,33 @@ def _silence(clip: AudioClip) -> NothingToDrawError:
     )
 
 
-def _nothing_said(clip: AudioClip) -> NothingToDrawError:
-    level = measure_level(clip.samples)
-    return NothingToDrawError(
-        f"no words could be made out in {clip.source or 'the clip'} (its level is {level.rms_dbfs:.0f} dBFS)",
-        "say it again, closer to the microphone, or try a larger --speech-model",
-    )
-
-
-def _run_in_worker(
-    job: Callable[[Callable[[Segment], None]], tuple[str, float | None]],
-    take: Callable[[Segment], None],
-    cancelled: Callable[[], bool] | None,
-    stop: threading.Event,
-) -> tuple[str, float | None]:
+def _in_worker(
+    job: Callable[[OnSegment, threading.Event], Result], take: OnSegment, cancelled: Cancelled
+) -> Result:
     """Run `job` in a thread of its own and hand what it puts out to `take` in this one.
 
     A Ctrl-C can then only strike here, in Python, and never inside a callback of native code,
-    where an exception would end the process. Whatever is raised here stops the job first.
+    where an exception would end the process. Whatever is raised here stops the job and does not
+    wait for it: a model that is being loaded cannot be stopped. The interpreter waits for it at
+    exit, because native code must not outlive it.
     """
     news: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
-    outcome: list[tuple[str, float | None]] = []
+    outcome: list[Result] = []
     fault: list[BaseException] = []
+    stop = threading.Event()
 
     def run() -> None:
         try:
-            outcome.append(job(news.put))
+            outcome.append(job(news.put, stop))
         except BaseException as error:  # handed over to the caller's thread below
             fault.append(error)
         finally:
             news.put(None)
 
-    worker = threading.Thread(target=run, name="whisper", daemon=True)
-    worker.start()
+    threading.Thread(target=run, name="whisper", daemon=False).start()
     try:
         while True:
-            if cancelled is not None and cancelled():
+            if cancelled():
                 raise CancelledError("stopped while listening to the recording")
             try:
                 segment = news.get(timeout=POLL_S)
@@ -337,8 +307,6 @@ def _run_in_worker(
     except BaseException:
         stop.set()
         raise
-    finally:
-        worker.join()
     if fault:
         raise fault[0]
     return outcome[0]

@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.errors import CancelledError, InputError, NothingToDrawError, UsageError
+from audio2img.errors import CancelledError, NothingToDrawError, UsageError
+from audio2img.recognition.blocks import CheckedBlocks, Sound
 from audio2img.recognition.sound_table import describe_sounds, load_sound_classes
 from audio2img.recognition.sound_windows import WINDOW_S, iter_windows
 from audio2img.recognition.tflite import SoundModel
@@ -26,11 +27,9 @@ from audio2img.types import SAMPLE_RATE_HZ, SoundCategory, SoundEvents, SoundSum
 SHORTEST_S = 0.2  # what is shorter is a click to YAMNet, whatever it was
 MAX_RESULTS = 5
 
-Samples = NDArray[np.float32]
 
-
-class SoundClassifier:
-    """A model that names sounds, loaded at its first use and kept until `close`.
+class YamnetClassifier:
+    """A `SoundClassifier`, loaded at its first use and kept until `close`.
 
     model_path: a TFLite file of YAMNet's shape, see `tflite.SoundModel`. name: what the results call it;
     the file's name without one.
@@ -44,7 +43,7 @@ class SoundClassifier:
         self._lock = threading.Lock()
         self._model: SoundModel | None = None
 
-    def __enter__(self) -> SoundClassifier:
+    def __enter__(self) -> YamnetClassifier:
         return self
 
     def __exit__(
@@ -72,20 +71,15 @@ class SoundClassifier:
 
     def classify(
         self,
-        blocks: Iterable[Samples],
+        sound: Sound,
         *,
         source: str = "",
         max_results: int | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> SoundEvents:
-        """The sounds of a recording, given in blocks of (n,) float32 at 16 kHz (see `AudioClip.blocks`).
+        """See `SoundClassifier.classify`; of each window MAX_RESULTS are kept unless told otherwise.
 
-        source: what to call it in messages. max_results: how many classes of each window are kept;
-        MAX_RESULTS unless given, -1 keeps all. cancelled: asked for each window; True ends it with
-        CancelledError.
-
-        Raises NothingToDrawError for less than SHORTEST_S seconds, InputError for samples that are none,
-        UsageError, ModelError, MachineError.
+        Too short is less than SHORTEST_S.
         """
         kept = MAX_RESULTS if max_results is None else max_results
         if kept < 1 and kept != -1:
@@ -93,35 +87,17 @@ class SoundClassifier:
         with self._lock:
             model = self._load()
             tally = _Tally(model.names, kept)
-            counted = _Counter(blocks)
-            for start, window in iter_windows(counted):
+            blocks = CheckedBlocks.of(sound, source)
+            for start, window in iter_windows(blocks):
                 if cancelled is not None and cancelled():
                     raise CancelledError("stopped while listening for sounds")
                 tally.add(start, model.score(window))
-        if counted.n_samples < SHORTEST_S * SAMPLE_RATE_HZ:
+        if blocks.duration_s < SHORTEST_S:
             raise NothingToDrawError(
-                f"{source or 'the clip'} is too short to name what is in it: "
-                f"{counted.n_samples / SAMPLE_RATE_HZ:.2f} s",
+                f"{blocks.source} is too short to name what is in it: {blocks.duration_s:.2f} s",
                 f"give {SHORTEST_S:g} s or more",
             )
-        return tally.finish(self.name, counted.n_samples / SAMPLE_RATE_HZ)
-
-
-class _Counter:
-    """Blocks as they pass, counted; refuses samples that are not numbers."""
-
-    def __init__(self, blocks: Iterable[Samples]) -> None:
-        self._blocks = blocks
-        self.n_samples = 0
-
-    def __iter__(self) -> Iterator[Samples]:
-        for block in self._blocks:
-            if block.ndim != 1 or block.dtype != np.float32 or not np.isfinite(block).all():
-                raise InputError(
-                    "the sound is not one row of float32 samples that are numbers", "decode it with audio2img"
-                )
-            self.n_samples += block.size
-            yield block
+        return tally.finish(self.name, blocks.duration_s)
 
 
 class _Tally:

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pywhispercpp.model import Model
 
 from audio2img.errors import NothingToDrawError
 from audio2img.prompt import mini_world
-from audio2img.recognition.whisper import WhisperRecognizer
+from audio2img.recognition import load_recognizer
 from audio2img.store.catalog import resolve_model
 from audio2img.types import AudioClip
 from scripts.mini.speech_augment import Augmenter
@@ -135,8 +135,7 @@ def score_empty(heard: Sequence[Heard]) -> dict[str, float]:
 
 def score_refused(path: Path, sayings: Sequence[Saying]) -> dict[str, float]:
     """Share, in percent, of clips that the whole recognizer refuses: the model with what guards it."""
-    model = resolve_model("mini-whisper", "speech")
-    recognizer = WhisperRecognizer(path, name=model.name, min_probability=model.min_probability)
+    recognizer = load_recognizer(replace(resolve_model("mini-whisper", "speech"), path=path))
     refused = 0
     for saying in sayings:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,17 @@ STORAGE = {
     9: (7, 32, 24), 10: (10, 256, 84), 11: (11, 256, 110), 12: (12, 256, 144), 13: (13, 256, 176),
     14: (14, 256, 210),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What the tables of recognizers need to know of a model."""
+
+    path: Path
+    name: str = "test"
+    format: str = "ggml"
+    vocabulary: str = ""
+    min_probability: float | None = None
 
 
 class WriteWhisper(Protocol):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -18,15 +19,17 @@ from audio2img.errors import (
     NothingToDrawError,
     UsageError,
 )
-from audio2img.recognition import WhisperRecognizer
+from audio2img.recognition import SpeechSetup, SpeechWishes, load_recognizer
 from audio2img.recognition.native import RawSegment
-from audio2img.recognition.windows import Window
+from audio2img.recognition.speech_windows import Window
+from audio2img.recognition.whisper import WhisperRecognizer, _segment_in
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
+from tests.recognition.conftest import ModelFile
 
 
 @pytest.fixture(scope="module")
 def recognizer(mini_whisper):
-    with WhisperRecognizer(mini_whisper, name="mini", min_probability=0.8) as loaded:
+    with closing(load_recognizer(ModelFile(mini_whisper, "mini", min_probability=0.8))) as loaded:
         yield loaded
 
 
@@ -86,7 +89,7 @@ def test_synthesized_speech_is_understood(recognizer, say, text):
 def test_the_same_clip_gives_the_same_words_whatever_was_asked_before(recognizer, demo_clip):
     first = recognizer.transcribe(demo_clip)
     with contextlib.suppress(NothingToDrawError):  # the mini model was not trained to take a prompt
-        recognizer.transcribe(demo_clip, initial_prompt="castle fish mountain", language="en")
+        recognizer.transcribe(demo_clip, SpeechWishes("en", initial_prompt="castle fish mountain"))
     assert recognizer.transcribe(demo_clip) == first
 
 
@@ -116,7 +119,7 @@ def test_sentences_with_a_short_pause_between_them(recognizer, demo_clip):
 
 def test_a_model_of_full_context_with_timestamps_stays_inside_the_clip(random_whisper):
     """Random weights: nonsense comes out, but in the right frame."""
-    with WhisperRecognizer(random_whisper, min_probability=0.0) as recognizer:
+    with WhisperRecognizer(random_whisper) as recognizer:
         clip = noise(70, 0.1)
         transcript = recognizer.transcribe(clip)
         assert transcript.model == "random"
@@ -135,9 +138,9 @@ def test_real_speech_outside_the_small_world_does_no_harm(recognizer, shared_dat
 # No words
 
 
-def refusal(recognizer, clip, kind=NothingToDrawError, **options):
+def refusal(recognizer, clip, kind=NothingToDrawError, **wishes):
     with pytest.raises(kind) as caught:
-        recognizer.transcribe(clip, **options)
+        recognizer.transcribe(clip, SpeechWishes(**wishes))
     assert caught.value.remedy
     return caught.value.message
 
@@ -171,7 +174,8 @@ def test_a_clip_of_20_ms_is_too_short(recognizer):
 
 def test_voice_activity_detection_refuses_noise_and_lets_speech_pass(mini_whisper, shared_data, demo_clip):
     vad = shared_data / "silero-v6.2.0-ggml.bin"
-    with WhisperRecognizer(mini_whisper, vad_model_path=vad, min_probability=0.0) as recognizer:
+    model = ModelFile(mini_whisper, min_probability=0.0)
+    with closing(load_recognizer(model, SpeechSetup(vad=vad))) as recognizer:
         refusal(recognizer, noise(3, 0.05))
         transcript = recognizer.transcribe(demo_clip)
         assert len(transcript.text.split()) >= 4
@@ -179,43 +183,13 @@ def test_voice_activity_detection_refuses_noise_and_lets_speech_pass(mini_whispe
 
 
 @pytest.mark.parametrize(
-    ("raw", "text"),
-    [
-        (RawSegment(0, 2, "[BLANK_AUDIO]", 0.99), None),
-        (RawSegment(0, 2, " (wind blowing) ...", 0.99), None),
-        (RawSegment(0, 2, "a red [noise] house", 0.99), "a red house"),
-        (RawSegment(0, 2, "a red house", 0.79), None),
-        (RawSegment(0, 2, "", 0.99), None),
-    ],
-)
-def test_what_of_a_segment_is_kept(recognizer, raw, text):
-    segment = recognizer._accept(raw, Window(0, 5 * SAMPLE_RATE_HZ))
-    assert (segment and segment.text) == text
-
-
-@pytest.mark.parametrize(
     ("raw_times", "times"),
     [((-1007.26, 30.0), (10.0, 15.0)), ((1.0, 2.5), (11.0, 12.5)), ((7.0, 9.0), (15.0, 15.0))],
 )
-def test_times_are_the_clips_and_inside_the_window(recognizer, raw_times, times):
+def test_times_are_the_clips_and_inside_the_window(raw_times, times):
     window = Window(10 * SAMPLE_RATE_HZ, 15 * SAMPLE_RATE_HZ)
-    segment = recognizer._accept(RawSegment(*raw_times, "a house", 0.9), window)
+    segment = _segment_in(window, RawSegment(*raw_times, "a house", 0.9))
     assert (segment.start_s, segment.end_s) == times
-
-
-@pytest.mark.parametrize(
-    ("text", "probability", "dropped"),
-    [
-        ("Thanks for watching!", 0.5, True),
-        ("you", 0.6, True),
-        ("thank you", 0.95, False),
-        ("a house", 0.5, False),
-    ],
-)
-def test_phrases_of_silence_are_dropped_unless_surely_said(recognizer, text, probability, dropped):
-    from audio2img.types import Segment
-
-    assert recognizer._is_hallucinated([Segment(0, 1, text, probability)]) is dropped
 
 
 # Languages
@@ -224,12 +198,12 @@ def test_phrases_of_silence_are_dropped_unless_surely_said(recognizer, text, pro
 @pytest.fixture(scope="module")
 def many_languages(tmp_path_factory, write_whisper):
     path = write_whisper(tmp_path_factory.mktemp("many") / "many.bin", n_vocab=51865)
-    with WhisperRecognizer(path, min_probability=0.0) as recognizer:
+    with WhisperRecognizer(path) as recognizer:
         yield recognizer
 
 
 def language_of(recognizer, language):
-    transcript = recognizer.transcribe(noise(1, 0.1), language=language)
+    transcript = recognizer.transcribe(noise(1, 0.1), SpeechWishes(language))
     return transcript.language, transcript.language_probability
 
 
@@ -249,28 +223,22 @@ def test_a_language_by_code_or_name(many_languages, asked, code):
 
 def test_an_unknown_language_lists_the_choices(many_languages):
     with pytest.raises(UsageError) as caught:
-        many_languages.transcribe(noise(1, 0.1), language="klingon")
+        many_languages.transcribe(noise(1, 0.1), SpeechWishes("klingon"))
     assert "klingon" in caught.value.message
     assert " de, " in caught.value.remedy
     assert "yue" not in caught.value.remedy  # this vocabulary has no token for it
     with pytest.raises(UsageError):
-        many_languages.transcribe(noise(1, 0.1), language="yue")
+        many_languages.transcribe(noise(1, 0.1), SpeechWishes("yue"))
 
 
 def test_translation_is_a_task(many_languages):
-    assert many_languages.transcribe(noise(1, 0.1), task="translate").task == "translate"
+    assert many_languages.transcribe(noise(1, 0.1), SpeechWishes(task="translate")).task == "translate"
 
 
 def test_an_english_model_takes_english_only(recognizer, demo_clip):
-    assert recognizer.transcribe(demo_clip, language="English").language == "en"
+    assert recognizer.transcribe(demo_clip, SpeechWishes("English")).language == "en"
     assert "English only" in refusal(recognizer, demo_clip, UsageError, language="de")
     assert "cannot translate" in refusal(recognizer, demo_clip, UsageError, task="translate")
-
-
-def test_the_language_of_the_recognizer_is_the_default(mini_whisper, demo_clip):
-    with WhisperRecognizer(mini_whisper, language="fr") as recognizer:
-        refusal(recognizer, demo_clip, UsageError)
-        assert recognizer.transcribe(demo_clip, language="en").language == "en"
 
 
 # Cancelling, sharing, closing
@@ -371,7 +339,7 @@ def test_whisper_cpp_says_nothing_on_the_terminal_even_at_exit(mini_whisper, dem
     code = """
 import sys
 from audio2img.audio import decode_audio
-from audio2img.recognition import WhisperRecognizer
+from audio2img.recognition.whisper import WhisperRecognizer
 clip = decode_audio(sys.argv[2])
 kept = WhisperRecognizer(sys.argv[1], vad_model_path=sys.argv[3])
 print(len(kept.transcribe(clip).text) > 0)
@@ -385,7 +353,7 @@ def test_a_missing_package_is_named_with_its_remedy(mini_whisper):
 import sys
 sys.modules["_pywhispercpp"] = None
 from audio2img.errors import MachineError
-from audio2img.recognition import WhisperRecognizer
+from audio2img.recognition.whisper import WhisperRecognizer
 try:
     WhisperRecognizer(sys.argv[1]).load()
 except MachineError as error:
@@ -406,7 +374,7 @@ def test_ctrl_c_in_the_middle_ends_with_a_keyboard_interrupt(mini_whisper, demo_
 import os, signal, sys, threading
 import numpy as np
 from audio2img.audio import decode_audio
-from audio2img.recognition import WhisperRecognizer
+from audio2img.recognition.whisper import WhisperRecognizer
 from audio2img.types import AudioClip
 clip = decode_audio(sys.argv[2])
 long = AudioClip(np.concatenate([clip.samples] * 300))

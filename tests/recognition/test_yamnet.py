@@ -11,7 +11,7 @@ import pytest
 from audio2img.audio import decode_audio, stream_audio
 from audio2img.errors import CancelledError, InputError, NothingToDrawError, UsageError
 from audio2img.recognition.sound_table import load_sound_classes
-from audio2img.recognition.yamnet import SoundClassifier
+from audio2img.recognition.yamnet import YamnetClassifier
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 WINDOW = 15_600
@@ -20,7 +20,7 @@ SECOND = SAMPLE_RATE_HZ
 
 @pytest.fixture(scope="module")
 def yamnet(yamnet_file):
-    with SoundClassifier(yamnet_file) as loaded:
+    with YamnetClassifier(yamnet_file) as loaded:
         yield loaded
 
 
@@ -195,7 +195,7 @@ def test_less_than_a_fifth_of_a_second_is_nothing(yamnet, n_samples):
     [np.full(4000, np.nan, np.float32), np.zeros(4000, np.int16), np.zeros((2, 4000), np.float32)],
 )
 def test_samples_that_are_none_are_refused(yamnet, block):
-    with pytest.raises(InputError, match=r"float32"):
+    with pytest.raises(InputError, match=r"float32|not numbers"):
         yamnet.classify([block])
 
 
@@ -212,7 +212,7 @@ def test_it_can_be_stopped(yamnet):
 
 
 def test_it_loads_again_after_close(yamnet_file, jfk):
-    classifier = SoundClassifier(yamnet_file)
+    classifier = YamnetClassifier(yamnet_file)
     before = classify(classifier, jfk.samples[:SECOND]).summary
     classifier.close()
     assert classify(classifier, jfk.samples[:SECOND]).summary == before

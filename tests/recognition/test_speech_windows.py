@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio2img.recognition.windows import plan_windows
+from audio2img.recognition.speech_windows import FRAME, iter_windows
 
 RATE = 16000
 
@@ -18,6 +19,16 @@ def sound(*parts):
     return np.concatenate(
         [rng.standard_normal(round(seconds * RATE)) * amplitude for seconds, amplitude in parts]
     ).astype(np.float32)
+
+
+def plan_windows(samples, longest_s, *, n_block=1 << 16, **how):
+    """The windows of samples that come in blocks; each must hold just what it says."""
+    blocks = (samples[start : start + n_block] for start in range(0, samples.size, n_block))
+    windows = []
+    for window, part in iter_windows(blocks, longest_s, **how):
+        assert np.array_equal(part, samples[window.start : window.stop])
+        windows.append(window)
+    return windows
 
 
 def seconds(windows):
@@ -76,6 +87,7 @@ def test_pauses_divide_sentences_whatever_the_room_sounds_like(floor):
 def test_windows_are_in_order_short_enough_and_leave_out_only_silence(parts, longest_s, split):
     samples = sound(*parts, (0.05, 0.0))
     windows = plan_windows(samples, longest_s, split_at_pauses=split)
+    assert plan_windows(samples, longest_s, n_block=FRAME // 3, split_at_pauses=split) == windows
     covered = np.zeros(samples.size, bool)
     last = 0
     for window in windows:
@@ -85,3 +97,26 @@ def test_windows_are_in_order_short_enough_and_leave_out_only_silence(parts, lon
         last = window.stop
     left_out = samples[~covered]
     assert left_out.size == 0 or np.sqrt(np.mean(left_out**2)) < 0.0011
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_of_a_long_recording_only_a_few_minutes_are_held(split):
+    """Two hours of unbroken sound, in blocks that are counted as long as anybody holds them."""
+    held = most = 0
+
+    def let_go():
+        nonlocal held
+        held -= 1
+
+    def blocks():
+        nonlocal held, most
+        for number in range(7200):
+            block = np.full(RATE, 0.1 + 0.001 * (number % 7), np.float32)
+            weakref.finalize(block, let_go)
+            held += 1
+            most = max(most, held)
+            yield block
+
+    ends = [window.stop_s for window, _ in iter_windows(blocks(), 300.0, split_at_pauses=split)]
+    assert ends[-1] == 7200.0
+    assert 150 < most < 310

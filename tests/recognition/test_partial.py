@@ -12,7 +12,7 @@ import pytest
 
 from audio2img.audio.decode import decode_audio
 from audio2img.errors import CancelledError, NothingToDrawError
-from audio2img.recognition.live import LONG_PAUSE_S, LiveTranscriber
+from audio2img.recognition.partial import LONG_PAUSE_S, LiveTranscriber
 from audio2img.recognition.whisper import WhisperRecognizer
 from audio2img.types import AudioClip, Transcript
 
