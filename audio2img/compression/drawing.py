@@ -79,15 +79,16 @@ def draw(
 
     on_scene: called after each. Raises ModelError if a part gives what is no number.
     """
-    settings, shape = bundle.settings, bundle.contract.latent_shape
+    facts, shape = bundle.settings.facts, bundle.contract.latent_shape
+    defaults = facts.defaults
     conditioner = Conditioner(bundle)
     encoders = [models[name] for name in conditioner.encoder_names]
     halves = [(bundle.parts[name], models[name]) for name in unet_parts(bundle)]
     drawings = []
     for scene in scenes:
         texts = conditioner.encode(encoders, scene.prompt, "", "cut")
-        unet = GuidedUNet(bundle, halves, texts, settings.guidance_scale)
-        scheduler = make_scheduler(settings.default_scheduler, settings.steps, settings.scheduler, scene.seed)
+        unet = GuidedUNet(bundle, halves, texts, defaults.guidance_scale)
+        scheduler = make_scheduler(defaults.scheduler, defaults.steps, facts.scheduler, scene.seed)
         latents: Floats = initial_latents(scene.seed, (1, *shape)) * np.float32(scheduler.init_noise_sigma)
         for call, timestep in enumerate(scheduler.timesteps):
             prediction = unet.predict(scheduler.scale_input(latents, call), float(timestep))

@@ -27,7 +27,7 @@ from audio2img.conversion.plan import (
 )
 from audio2img.conversion.sidecar import copy_tokenizers, make_sidecar, scheduler_settings
 from audio2img.conversion.source import Source, open_source, read_json
-from audio2img.diffusion.schedulers import SchedulerConfig
+from audio2img.diffusion.schedulers import SchedulerConfig, refuse_unsupported
 from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.files import replace_folder
 from audio2img.output.files import explain
@@ -97,7 +97,9 @@ def find_source(source: str, options: ConversionOptions) -> Source:
         folder, name = fetch_model(source, options.parts), name or source.partition("@")[0]
     opened = open_source(folder, name, options.parts)
     # What our schedulers would refuse is refused before an hour of converting, not after.
-    SchedulerConfig.from_dict(scheduler_settings(read_json(folder / "scheduler" / "scheduler_config.json")))
+    settings = scheduler_settings(read_json(folder / "scheduler" / "scheduler_config.json"))
+    refuse_unsupported(settings)
+    SchedulerConfig.from_dict(settings)
     return opened
 
 

@@ -7,17 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audio2img.backends.coreml.settings import (
-    DEFAULT_GUIDANCE_SCALE,
-    DEFAULT_SCHEDULER,
-    DEFAULT_STEPS,
-    SIDECAR_FORMAT,
-)
+from audio2img.backends.coreml.settings import SIDECAR_FORMAT
 from audio2img.conversion.source import Source, read_json
-from audio2img.diffusion.schedulers import SchedulerConfig
+from audio2img.diffusion.facts import usual_defaults
+from audio2img.diffusion.schedulers import SCHEDULER_NAMES, SchedulerConfig
+from audio2img.diffusion.tokenizer import find_pad_token
 
-SDXL_GUIDANCE_SCALE = 5.0  # the default of diffusers' StableDiffusionXLPipeline
-END_MARK = "<|endoftext|>"
 # CLIP's preprocessing, from openai/clip-vit-large-patch14's preprocessor_config.json.
 CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
 CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
@@ -53,7 +48,9 @@ def make_sidecar(source: Source, name: str, latent_rgb: Mapping[str, Any] | None
     vae = source.configs["vae"]
     recommended = source.folder / "recommended.json"
     wishes = read_json(recommended) if recommended.is_file() else {}
-    guidance = SDXL_GUIDANCE_SCALE if source.kind == "sdxl" else DEFAULT_GUIDANCE_SCALE
+    usual = usual_defaults(source.kind, scheduler, (0, 0))  # the size is in the parts
+    if usual.scheduler not in SCHEDULER_NAMES:  # LCM's, which only diffusers has
+        usual = usual_defaults(source.kind, {}, (0, 0))
     sidecar: dict[str, Any] = {
         "format": SIDECAR_FORMAT,
         "name": name,
@@ -69,9 +66,9 @@ def make_sidecar(source: Source, name: str, latent_rgb: Mapping[str, Any] | None
         sidecar["zero_empty_negative"] = _forces_zeros(source)
     sidecar["scheduler"] = scheduler_settings(scheduler)
     sidecar["defaults"] = {
-        "steps": wishes.get("num_inference_steps", DEFAULT_STEPS),
-        "guidance_scale": wishes.get("guidance_scale", guidance),
-        "scheduler": DEFAULT_SCHEDULER,
+        "steps": wishes.get("num_inference_steps", usual.steps),
+        "guidance_scale": wishes.get("guidance_scale", usual.guidance_scale),
+        "scheduler": usual.scheduler,
     }
     if "safety_checker" in source.parts:
         sidecar["safety_checker"] = _picture_settings(source)
@@ -86,17 +83,6 @@ def scheduler_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {key: value for key, value in known.items() if _KEPT_IF_CHOSEN.get(key) != value}
     strict = {key: config[key] for key in _STRICT_KEYS if config.get(key)}
     return {**chosen, **strict}
-
-
-def find_pad_token(tokenizer: Path) -> str:
-    """The token that fills the window, as the tokenizer's files say; CLIP's end mark if they do not."""
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        table = read_json(tokenizer / name) if (tokenizer / name).is_file() else {}
-        token = table.get("pad_token")
-        token = token.get("content") if isinstance(token, dict) else token
-        if isinstance(token, str) and token:
-            return token
-    return END_MARK
 
 
 def copy_tokenizers(source: Source, folder: Path) -> None:

@@ -54,7 +54,7 @@ def _make_input(
         ids = [height, width, 0, 0, height, width]
         return np.resize(np.array(ids, dtype=np.float32), spec.shape)
     if spec.name == "z":
-        return noise.standard_normal(spec.shape) / bundle.settings.scaling_factor
+        return noise.standard_normal(spec.shape) / bundle.settings.facts.scaling_factor
     if spec.name == "x":
         return noise.uniform(-1, 1, spec.shape)
     if spec.name in ("images", "adjustment"):

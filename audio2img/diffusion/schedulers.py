@@ -71,21 +71,26 @@ class SchedulerConfig:
         """The configuration in a diffusers `scheduler_config.json`, already parsed.
 
         Keys that are absent keep this class's defaults, keys that only choose a solver are
-        ignored (the solver is chosen by name here), and settings that change what the model
-        means but are not implemented raise ModelError, as do values of the wrong kind.
+        ignored (the solver is chosen by name here), and values of the wrong kind raise
+        ModelError. What the schedulers here cannot do `refuse_unsupported` finds.
         """
-        for key, harmless in _REFUSED_UNLESS.items():
-            if values.get(key, harmless) not in (harmless, None):
-                raise ModelError(
-                    f"the model's scheduler settings ask for {key} = {values[key]!r}, which is not supported",
-                    "choose another model: audio2img models list",
-                )
         defaults = cls()
         known = {name: getattr(defaults, name) for name in cls.__dataclass_fields__}
         taken = {name: values[name] for name in known if values.get(name) is not None}
         for name, value in taken.items():
             _check_setting(name, value, known[name])
         return cls(**taken)
+
+
+def refuse_unsupported(values: Mapping[str, Any]) -> None:
+    """Raises ModelError where a `scheduler_config.json` has settings that change what the model means
+    and that no scheduler here has."""
+    for key, harmless in _REFUSED_UNLESS.items():
+        if values.get(key, harmless) not in (harmless, None):
+            raise ModelError(
+                f"the model's scheduler settings ask for {key} = {values[key]!r}, which is not supported",
+                "choose another model: audio2img models list",
+            )
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

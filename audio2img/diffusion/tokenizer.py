@@ -96,7 +96,7 @@ class ClipTokenizer:
         else:
             vocabulary = _read_json_object(folder / "vocab.json")
             merges = _read_merges(folder / "merges.txt")
-        return cls(vocabulary, merges, pad_token or _find_pad_token(folder), context_length)
+        return cls(vocabulary, merges, pad_token or find_pad_token(folder), context_length)
 
     def encode(self, text: str) -> Tokens:
         """`text` as ids, with what did not fit. Any string is accepted."""
@@ -228,7 +228,11 @@ def _read_both(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     return vocabulary, [(str(one), str(other)) for one, other in merges]
 
 
-def _find_pad_token(folder: Path) -> str:
+def find_pad_token(folder: Path) -> str:
+    """The token that fills the window, as the files beside a tokenizer say; END_MARK if they do not.
+
+    Raises ModelError if they are damaged.
+    """
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
             continue

@@ -229,7 +229,7 @@ class CoreMLBackend:
         strength = DEFAULT_STRENGTH if request.strength is None else request.strength
         skip = 0 if source is None else skipped_steps(request.steps, strength)
         scheduler = make_scheduler(
-            request.scheduler, request.steps, self.bundle.settings.scheduler, request.seed, index, skip
+            request.scheduler, request.steps, self.bundle.settings.facts.scheduler, request.seed, index, skip
         )
         if source is None:
             latents: Floats = noise[None] * np.float32(scheduler.init_noise_sigma)
@@ -245,7 +245,8 @@ class CoreMLBackend:
 
     def _preview(self, sample: Floats, prediction: Floats, timestep: float) -> Pixels:
         settings = self.bundle.settings
-        return settings.preview.draw(predict_denoised(settings.scheduler, sample, prediction, timestep)[0])
+        denoised = predict_denoised(settings.facts.scheduler, sample, prediction, timestep)
+        return settings.preview.draw(denoised[0])
 
     def _leave_out_refused(self, pictures: dict[int, Pixels]) -> dict[int, Pixels]:
         if "safety_checker" not in self.bundle.parts:

@@ -36,10 +36,7 @@ class Bundle:
 
     @property
     def defaults(self) -> ModelDefaults:
-        settings, (width, height) = self.settings, self.contract.size
-        return ModelDefaults(
-            settings.steps, settings.guidance_scale, settings.default_scheduler, width, height
-        )
+        return self.settings.facts.defaults
 
     @cached_property
     def hash(self) -> str:
@@ -63,7 +60,7 @@ def load_bundle(folder: Path, name: str | None = None, preferred: Attention | No
     layout = find_layout(folder, preferred)
     parts = {part: Part(part, path, _describe(path)) for part, path in layout.parts.items()}
     contract = check_contract(parts)
-    settings = read_settings(layout.root, contract)
+    settings = read_settings(layout.root, contract, layout.tokenizer)
     if name is not None:
         settings = replace(settings, name=name)
     return Bundle(layout.root, layout.tokenizer, parts, contract, settings)

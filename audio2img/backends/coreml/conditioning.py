@@ -50,11 +50,8 @@ class Conditioner:
 
     def __init__(self, bundle: Bundle) -> None:
         """Raises ModelError if the tokenizer's files are damaged."""
-        settings, contract = bundle.settings, bundle.contract
+        pad_tokens, contract = bundle.settings.facts.pad_tokens, bundle.contract
         self._bundle = bundle
-        pad_tokens = [settings.pad_token]
-        if contract.kind == "sdxl":
-            pad_tokens.append(settings.pad_token_2)
         self.encoder_names = ("text_encoder", "text_encoder_2")[: len(pad_tokens)]
         self._windows = PromptWindows(
             [
@@ -73,7 +70,7 @@ class Conditioner:
         """Both prompts, by the loaded parts `encoder_names`. An empty negative prompt is the empty text,
         or zeros where the model was trained so."""
         positive = self._encode_windows(encoders, prompt, long_prompt)
-        if negative_prompt == "" and self._bundle.settings.zero_empty_negative:
+        if negative_prompt == "" and self._bundle.settings.facts.zero_empty_negative:
             first = positive[0]
             pooled = None if first.pooled is None else np.zeros_like(first.pooled)
             return Conditioning(positive, (TextWindow(np.zeros_like(first.states), pooled, 1.0),))

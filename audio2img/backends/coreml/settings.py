@@ -6,7 +6,7 @@
      "latent_rgb": {"matrix": [[3 numbers] for each latent channel], "bias": [3 numbers]},
      "defaults": {"steps": 20, "guidance_scale": 7.5, "scheduler": "dpmpp-2m"}}
 
-Every key is optional; without it, what Stable Diffusion 1.x, 2.x and XL were trained with is assumed.
+Every key is optional; without it, what Stable Diffusion 1.x, 2.x and XL were published with is assumed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ from numpy.typing import NDArray
 
 from audio2img.backends.coreml.contract import Contract
 from audio2img.backends.coreml.layout import REMEDY
+from audio2img.diffusion import ModelDefaults
+from audio2img.diffusion.facts import PUBLISHED_SCHEDULERS, ModelFacts, usual_defaults
 from audio2img.diffusion.preview import LATENT_RGB, SCALING_FACTORS, LatentPreview
-from audio2img.diffusion.schedulers import SCHEDULER_NAMES, SchedulerConfig
+from audio2img.diffusion.schedulers import SCHEDULER_NAMES, SchedulerConfig, refuse_unsupported
+from audio2img.diffusion.tokenizer import find_pad_token
 from audio2img.errors import ModelError
 
 SIDECAR_NAME = "audio2img.json"
@@ -33,56 +36,62 @@ SIDECAR_FORMAT = 1
 SD2_TEXT_WIDTH = 1024  # the width of OpenCLIP ViT-H; CLIP ViT-L has 768
 SD2_V_LATENT_SIZE = 96  # Stable Diffusion 2.x at 768x768 predicts v; at 512x512 noise
 OPENCLIP_PAD_TOKEN = "!"
-DEFAULT_STEPS = 20
-DEFAULT_GUIDANCE_SCALE = 7.5
-DEFAULT_SCHEDULER = "dpmpp-2m"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a model was trained with and draws best with, as far as its parts do not say it.
-
-    scaling_factor: latents are multiplied by it after encoding, divided by it before decoding.
-    pad_token: None leaves the choice to the tokenizer's own files; pad_token_2: of SDXL's second encoder.
-    zero_empty_negative: an empty negative prompt is zeros instead of the encoded empty text.
-    """
+    """What a model is called, what it says of itself, and how its latents are looked at on the way."""
 
     name: str
-    scaling_factor: float
-    pad_token: str | None
-    pad_token_2: str
-    zero_empty_negative: bool
-    scheduler: SchedulerConfig
+    facts: ModelFacts
     preview: LatentPreview
-    steps: int
-    guidance_scale: float
-    default_scheduler: str
 
 
-def read_settings(folder: Path, contract: Contract) -> Settings:
-    """The sidecar's settings, with what it leaves open inferred. Raises ModelError if it is damaged."""
+def read_settings(folder: Path, contract: Contract, tokenizer: Path) -> Settings:
+    """The sidecar's settings, with what it leaves open inferred. tokenizer: the folder of its files.
+
+    Raises ModelError if the sidecar is damaged, or asks for what is not supported here.
+    """
     path = folder / SIDECAR_NAME
     content = _read_sidecar(path) if path.is_file() else {}
-    is_sd2 = contract.kind == "sd" and contract.text_width == SD2_TEXT_WIDTH
-    predicts_v = is_sd2 and min(contract.latent_shape[1:]) >= SD2_V_LATENT_SIZE
     reader = _SettingsReader(path, content)
-    defaults = _SettingsReader(path, reader.table("defaults"))
-    scheduler = {
-        "prediction_type": "v_prediction" if predicts_v else "epsilon",
-        **reader.table("scheduler"),
-        **({"prediction_type": content["prediction_type"]} if "prediction_type" in content else {}),
-    }
     return Settings(
         name=reader.text("name", folder.resolve().name),
-        scaling_factor=reader.positive("scaling_factor", SCALING_FACTORS[contract.kind]),
-        pad_token=reader.text("pad_token", OPENCLIP_PAD_TOKEN if is_sd2 else "") or None,
-        pad_token_2=reader.text("pad_token_2", OPENCLIP_PAD_TOKEN),
-        zero_empty_negative=reader.truth("zero_empty_negative", contract.kind == "sdxl"),
-        scheduler=SchedulerConfig.from_dict(scheduler),
+        facts=_read_facts(reader, contract, tokenizer),
         preview=_read_preview(reader, contract),
-        steps=int(defaults.positive("steps", DEFAULT_STEPS)),
-        guidance_scale=defaults.positive("guidance_scale", DEFAULT_GUIDANCE_SCALE),
-        default_scheduler=defaults.choice("scheduler", DEFAULT_SCHEDULER, SCHEDULER_NAMES),
+    )
+
+
+def _read_facts(reader: _SettingsReader, contract: Contract, tokenizer: Path) -> ModelFacts:
+    is_sd2 = contract.kind == "sd" and contract.text_width == SD2_TEXT_WIDTH
+    predicts_v = is_sd2 and min(contract.latent_shape[1:]) >= SD2_V_LATENT_SIZE
+    scheduler = {
+        "prediction_type": "v_prediction" if predicts_v else "epsilon",
+        **(reader.table("scheduler") if reader.has("scheduler") else PUBLISHED_SCHEDULERS[contract.kind]),
+        **({"prediction_type": reader.text("prediction_type", "")} if reader.has("prediction_type") else {}),
+    }
+    refuse_unsupported(scheduler)
+    pads = [reader.text("pad_token", OPENCLIP_PAD_TOKEN if is_sd2 else "") or find_pad_token(tokenizer)]
+    if contract.kind == "sdxl":
+        pads.append(reader.text("pad_token_2", OPENCLIP_PAD_TOKEN))
+    return ModelFacts(
+        family=contract.kind,
+        scheduler=SchedulerConfig.from_dict(scheduler),
+        scaling_factor=reader.positive("scaling_factor", SCALING_FACTORS[contract.kind]),
+        pad_tokens=tuple(pads),
+        zero_empty_negative=reader.truth("zero_empty_negative", contract.kind == "sdxl"),
+        defaults=_read_defaults(reader, contract),
+    )
+
+
+def _read_defaults(reader: _SettingsReader, contract: Contract) -> ModelDefaults:
+    usual = usual_defaults(contract.kind, {}, contract.size)
+    given = _SettingsReader(reader.path, reader.table("defaults"))
+    return replace(
+        usual,
+        steps=int(given.positive("steps", usual.steps)),
+        guidance_scale=given.number("guidance_scale", usual.guidance_scale),
+        scheduler=given.choice("scheduler", usual.scheduler, SCHEDULER_NAMES),
     )
 
 
@@ -123,6 +132,9 @@ class _SettingsReader:
         value = str(self._content.get(key))[:60]
         return ModelError(f"{self.path} has {key} = {value!r}, which is not understood", REMEDY)
 
+    def has(self, key: str) -> bool:
+        return key in self._content
+
     def table(self, key: str) -> Mapping[str, Any]:
         value = self._content.get(key, {})
         if not isinstance(value, dict):
@@ -147,11 +159,18 @@ class _SettingsReader:
             raise self._wrong(key)
         return value
 
-    def positive(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float) -> float:
+        """A finite number from 0 up."""
         value = self._content.get(key, default)
-        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+        if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
             raise self._wrong(key)
         return float(value)
+
+    def positive(self, key: str, default: float) -> float:
+        value = self.number(key, default)
+        if value == 0:
+            raise self._wrong(key)
+        return value
 
     def numbers(self, key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         try:

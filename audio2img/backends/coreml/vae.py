@@ -19,7 +19,7 @@ LOG_VARIANCE_RANGE = (-30.0, 20.0)  # as diffusers' DiagonalGaussianDistribution
 def decode_latents(bundle: Bundle, decoder: Model, latents: Floats) -> Pixels:
     """The picture of latents (1, channels, height, width), as the UNet leaves them."""
     dtype = bundle.parts["vae_decoder"].inputs["z"].dtype
-    z = (latents / np.float32(bundle.settings.scaling_factor)).astype(dtype)
+    z = (latents / np.float32(bundle.settings.facts.scaling_factor)).astype(dtype)
     image = as_finite(decoder.predict({"z": z})["image"], "VAE decoder", bundle)
     unit = np.clip(image[0].transpose(1, 2, 0) * 0.5 + 0.5, 0.0, 1.0)
     return np.ascontiguousarray((unit * 255).round().astype(np.uint8))
@@ -37,7 +37,7 @@ def encode_pixels(bundle: Bundle, encoder: Model, pixels: Pixels, noise: Floats)
     moments = as_finite(encoder.predict({"x": picture})["latent"], "VAE encoder", bundle)
     mean, log_variance = np.split(moments, 2, axis=1)
     deviation = np.exp(0.5 * np.clip(log_variance, *LOG_VARIANCE_RANGE))
-    latents: Floats = (mean + deviation * noise) * np.float32(bundle.settings.scaling_factor)
+    latents: Floats = (mean + deviation * noise) * np.float32(bundle.settings.facts.scaling_factor)
     return latents
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio2img.backends.torch.conditioning import Conditioner, Conditioning
-from audio2img.backends.torch.defaults import find_defaults
+from audio2img.backends.torch.facts import read_facts
 from audio2img.backends.torch.folder import ModelFolder, looks_like_ours, read_folder
 from audio2img.backends.torch.memory import is_out_of_memory, release_memory
 from audio2img.backends.torch.parts import Parts, keep_compiled, load_parts
@@ -47,8 +47,8 @@ class DiffusersBackend:
         self.folder = model
         self._loras = tuple(loras)
         self._parts = parts
-        self._conditioner = Conditioner(model)
-        self._defaults = find_defaults(model)
+        self._facts = read_facts(model)
+        self._conditioner = Conditioner(model, self._facts)
         self._ask: Any = None
         self._preview: Preview | None = None
         self._hash = model_hash
@@ -95,7 +95,7 @@ class DiffusersBackend:
 
     @property
     def defaults(self) -> ModelDefaults:
-        return self._defaults
+        return self._facts.defaults
 
     @property
     def loras(self) -> tuple[LoraUse, ...]:
@@ -205,7 +205,7 @@ class DiffusersBackend:
             )
 
     def _size(self, request: ImageRequest) -> tuple[int, int]:
-        return request.width or self._defaults.width, request.height or self._defaults.height
+        return request.width or self._facts.defaults.width, request.height or self._facts.defaults.height
 
     def _widest_stride(self) -> int:
         """How often the UNet halves its latents."""
@@ -256,7 +256,7 @@ class DiffusersBackend:
     def _batch_size(self, request: ImageRequest) -> int:
         """How many pictures of this size the plan draws at once."""
         width, height = self._size(request)
-        usual = self._defaults.width * self._defaults.height
+        usual = self._facts.defaults.width * self._facts.defaults.height
         return max(1, int(self.plan.batch * usual / (width * height)))
 
     def _denoise(
@@ -266,8 +266,8 @@ class DiffusersBackend:
         request, device = job.request, self.plan.device.kind
         strength = DEFAULT_STRENGTH if request.strength is None else request.strength
         walk = Walk(
-            request.scheduler, self.folder.scheduler, request.steps, request.seed, batch,
-            None if source is None else strength,
+            request.scheduler, self.folder.scheduler, self._facts.scheduler, request.steps, request.seed,
+            batch, None if source is None else strength,
         )  # fmt: skip
         latents = walk.start(noise, source).to(device)
         timesteps = [timestep.to(device) for timestep in walk.timesteps]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audio2img.backends.torch.folder import ModelFolder
+from audio2img.diffusion.facts import ModelFacts
 from audio2img.diffusion.tokenizer import ClipTokenizer, Tokens
 from audio2img.diffusion.windows import PromptWindows
 from audio2img.types import LongPrompt
@@ -39,15 +40,15 @@ class Conditioning:
 class Conditioner:
     """Encodes prompts with a model's text encoders."""
 
-    def __init__(self, model: ModelFolder) -> None:
+    def __init__(self, model: ModelFolder, facts: ModelFacts) -> None:
         """Raises ModelError if the tokenizer's files are missing or damaged."""
         self.encoder_names = ("text_encoder", "text_encoder_2")[: len(model.tokenizers)]
-        self._is_sdxl = model.kind == "sdxl"
-        self._zero_empty = self._is_sdxl and bool(model.index.get("force_zeros_for_empty_prompt", True))
+        self._is_sdxl = facts.family == "sdxl"
+        self._zero_empty = facts.zero_empty_negative
         tokenizers = []
-        for folder, name in zip(model.tokenizers, self.encoder_names, strict=True):
+        for folder, pad, name in zip(model.tokenizers, facts.pad_tokens, self.encoder_names, strict=True):
             length = int(model.parts[name].config.get("max_position_embeddings", 77))
-            tokenizers.append(ClipTokenizer.from_folder(folder, context_length=length))
+            tokenizers.append(ClipTokenizer.from_folder(folder, pad, length))
         self._windows = PromptWindows(tokenizers)
 
     def fit(self, text: str) -> tuple[str, str]:

@@ -12,24 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from audio2img.diffusion.facts import EDM_CLASSES, LCM, SCHEDULER_CLASSES
 from audio2img.diffusion.noise import NoiseStream
+from audio2img.diffusion.schedulers import SchedulerConfig
 from audio2img.errors import UsageError
 
-LCM = "lcm"
-CLASSES: dict[str, str] = {
-    "dpmpp-2m": "DPMSolverMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-a": "EulerAncestralDiscreteScheduler",
-    "ddim": "DDIMScheduler",
-    "pndm": "PNDMScheduler",
-    LCM: "LCMScheduler",
-}
-"""Our names, and diffusers' classes for models trained with discrete steps."""
-
-EDM: dict[str, str] = {"dpmpp-2m": "EDMDPMSolverMultistepScheduler", "euler": "EDMEulerScheduler"}
-"""The same for models trained in EDM's way (Karras et al. 2022), such as Playground v2.5."""
-
-EDM_CLASSES = tuple(EDM.values())
 NOISY = ("euler-a", LCM)
 """Those that add noise in each step."""
 
@@ -37,29 +24,23 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "dpmpp-2m": {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"},
     "pndm": {"skip_prk_steps": True},
 }
-# What Stable Diffusion was trained with, for configurations that another class wrote and that are silent.
-# diffusers' own defaults for these are those of pixel models.
-TRAINED: dict[str, Any] = {"steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}
 
 
-def name_of(class_name: str) -> str | None:
-    """Our name of diffusers' class; None for one that we have no name for."""
-    return next((name for table in (CLASSES, EDM) for name, one in table.items() if one == class_name), None)
+def make_scheduler(name: str, written: Mapping[str, Any], config: SchedulerConfig) -> Any:
+    """diffusers' scheduler for our name.
 
-
-def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """diffusers' scheduler for our name, with a model's scheduler_config.json.
-
+    written: the model's scheduler_config.json, for what `config`, its reading, leaves to diffusers.
     Raises UsageError for a name that does not exist, or does not go with such a model.
     """
-    is_edm = config.get("_class_name") in EDM_CLASSES
-    table = EDM if is_edm else CLASSES
+    is_edm = written.get("_class_name") in EDM_CLASSES.values()
+    table = EDM_CLASSES if is_edm else SCHEDULER_CLASSES
     if name not in table:
-        why = " for a model trained in EDM's way" if name in CLASSES else ""
+        why = " for a model trained in EDM's way" if name in SCHEDULER_CLASSES else ""
         raise UsageError(f"there is no scheduler called {name!r}{why}", f"choose from: {', '.join(table)}")
     import diffusers
 
-    settings = {**({} if is_edm else TRAINED), **config, **CHOSEN.get(name, {})}
+    read = {} if is_edm else {key: value for key, value in vars(config).items() if value is not None}
+    settings = {**written, **read, **CHOSEN.get(name, {})}
     known = {key: value for key, value in settings.items() if not key.startswith("_")}
     return getattr(diffusers, table[name]).from_config(known)
 
@@ -74,18 +55,21 @@ class Walk:
     def __init__(
         self,
         name: str,
-        config: Mapping[str, Any],
+        written: Mapping[str, Any],
+        config: SchedulerConfig,
         steps: int,
         seed: int,
         indices: Sequence[int],
         strength: float | None = None,
     ) -> None:
-        """indices: of the pictures in the stream of `seed`. strength: of image to image, None for pure noise.
+        """written, config: see make_scheduler. indices: of the pictures in the stream of `seed`.
+
+        strength: of image to image, None for pure noise.
 
         Raises UsageError for a number of steps that cannot be walked.
         """
-        self._scheduler = make_scheduler(name, config)
-        self._is_edm = type(self._scheduler).__name__ in EDM_CLASSES
+        self._scheduler = make_scheduler(name, written, config)
+        self._is_edm = type(self._scheduler).__name__ in EDM_CLASSES.values()
         self._fresh = _fresh_noise(seed, indices) if name in NOISY else None
         given = {"strength": strength} if name == LCM and strength is not None else {}
         try:

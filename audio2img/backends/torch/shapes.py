@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audio2img.backends.torch.folder import INDEX_NAME, NEEDED, SCHEDULER_CONFIG, Kind
+from audio2img.diffusion.facts import PUBLISHED_SCHEDULERS
 from audio2img.diffusion.preview import SCALING_FACTORS
 from audio2img.errors import ModelError
 
@@ -99,10 +100,10 @@ class CheckpointSettings:
     def _scheduler(self) -> dict[str, Any]:
         if self._is_edm:
             return {"_class_name": "EDMDPMSolverMultistepScheduler", "prediction_type": self._prediction}
-        given: dict[str, Any] = {"prediction_type": self._prediction}
+        given = {**PUBLISHED_SCHEDULERS[self._kind], "prediction_type": self._prediction}
         if "ztsnr" in self._shapes:  # trained down to pure noise, how SDXL's v checkpoints are marked
             given |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-        return {"_class_name": "EulerDiscreteScheduler", **TRAINED, "steps_offset": 1, **given}
+        return {"_class_name": "EulerDiscreteScheduler", **TRAINED, **given}
 
     def _unet(self) -> dict[str, Any]:
         levels = list(self._unet_levels())

@@ -29,8 +29,6 @@ SCHEDULER_CLASSES = {
 }
 """The schedulers that draw the same in both; euler-a draws noise of its own."""
 
-END_MARK = "<|endoftext|>"
-
 
 @dataclass(frozen=True, eq=False)
 class AppleDrawing:
@@ -74,16 +72,16 @@ def make_task(bundle: Bundle, request: ImageRequest, compute_units: str, folder:
         raise UsageError(
             f"with {request.scheduler} no two pictures are alike", f"choose: {', '.join(SCHEDULER_CLASSES)}"
         )
-    settings = bundle.settings
+    facts = bundle.settings.facts
     return {
         "parts": {name: str(bundle.parts[name].path.resolve()) for name in PARTS if name in bundle.parts},
         "tokenizer": str(bundle.tokenizer_folder.resolve()),
-        "pad_token": settings.pad_token or END_MARK,
-        "pad_token_2": settings.pad_token_2,
-        "zero_empty_negative": settings.zero_empty_negative,
-        "scaling_factor": settings.scaling_factor,
+        "pad_token": facts.pad_tokens[0],
+        "pad_token_2": facts.pad_tokens[-1],
+        "zero_empty_negative": facts.zero_empty_negative,
+        "scaling_factor": facts.scaling_factor,
         "scheduler_class": SCHEDULER_CLASSES[request.scheduler],
-        "scheduler": scheduler_config(request.scheduler, settings.scheduler),
+        "scheduler": scheduler_config(request.scheduler, facts.scheduler),
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
         "steps": request.steps,

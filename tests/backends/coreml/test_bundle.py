@@ -72,23 +72,23 @@ def test_the_embedded_model(mini_bundle: Path) -> None:
     contract = bundle.contract
     assert contract.size == (8 * contract.latent_shape[2], 8 * contract.latent_shape[1])
     assert bundle.settings.name == "audio2img-mini"
-    assert bundle.settings.scheduler.prediction_type == "epsilon"
+    assert bundle.settings.facts.scheduler.prediction_type == "epsilon"
     assert bundle.defaults.scheduler == "dpmpp-2m"
     assert load_bundle(mini_bundle, "mini").settings.name == "mini"
 
 
 @pytest.mark.parametrize(
     ("width", "side", "pad_token", "prediction_type"),
-    [(768, 64, None, "epsilon"), (1024, 64, "!", "epsilon"), (1024, 96, "!", "v_prediction")],
+    [(768, 64, "<|endoftext|>", "epsilon"), (1024, 64, "!", "epsilon"), (1024, 96, "!", "v_prediction")],
     ids=["1.x", "2.x base", "2.x"],
 )
 def test_what_no_sidecar_says_is_inferred(
-    make_bundle: Callable[..., Path], width: int, side: int, pad_token: str | None, prediction_type: str
+    make_bundle: Callable[..., Path], width: int, side: int, pad_token: str, prediction_type: str
 ) -> None:
     bundle = load_bundle(make_bundle(width, side))
-    assert bundle.settings.pad_token == pad_token
-    assert bundle.settings.scheduler.prediction_type == prediction_type
-    assert bundle.settings.scaling_factor == 0.18215
+    assert bundle.settings.facts.pad_tokens == (pad_token,)
+    assert bundle.settings.facts.scheduler.prediction_type == prediction_type
+    assert bundle.settings.facts.scaling_factor == 0.18215
     assert (bundle.settings.name, bundle.contract.size) == ("model", (8 * side, 8 * side))
 
 
@@ -200,12 +200,12 @@ def test_a_sidecar_is_believed(bundle_copy: Path) -> None:
     (bundle_copy / "audio2img.json").write_text(json.dumps(settings))
     bundle = load_bundle(bundle_copy)
     assert bundle.settings.name == "other"
-    assert bundle.settings.scheduler.prediction_type == "v_prediction"
-    assert (bundle.settings.scheduler.beta_end, bundle.settings.scheduler.timestep_spacing) == (
+    assert bundle.settings.facts.scheduler.prediction_type == "v_prediction"
+    assert (bundle.settings.facts.scheduler.beta_end, bundle.settings.facts.scheduler.timestep_spacing) == (
         0.02,
         "trailing",
     )
-    assert (bundle.settings.scaling_factor, bundle.settings.pad_token) == (0.5, "!")
+    assert (bundle.settings.facts.scaling_factor, bundle.settings.facts.pad_tokens) == (0.5, ("!",))
     assert (bundle.defaults.steps, bundle.defaults.guidance_scale, bundle.defaults.scheduler) == (
         7,
         3.0,

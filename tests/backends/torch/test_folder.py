@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio2img.backends.torch.defaults import find_defaults
+from audio2img.backends.torch.facts import read_facts
 from audio2img.backends.torch.folder import looks_like_ours, read_folder, read_header
 from audio2img.errors import ModelError
 
@@ -37,7 +37,7 @@ def test_the_mini_model(folder: Path) -> None:
     assert (model.kind, model.name, model.size, model.factor) == ("sd", "mini", (128, 128), 8)
     assert set(model.parts) == {"text_encoder", "unet", "vae"}
     assert model.parts["unet"].n_parameters == pytest.approx(3.8e6, rel=0.02)
-    defaults = find_defaults(model)
+    defaults = read_facts(model).defaults
     assert (defaults.steps, defaults.guidance_scale, defaults.scheduler) == (20, 5.0, "dpmpp-2m")
     assert looks_like_ours(folder)
     assert not looks_like_ours(folder / "unet")
