@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audio2img.backends.torch.schedulers import CLASSES
+from audio2img.diffusion.facts import SCHEDULER_CLASSES
 from audio2img.diffusion.schedulers import SCHEDULER_NAMES
 from audio2img.errors import InputError
 from audio2img.output.parameters import SAMPLERS, format_parameters, parse_parameters
@@ -127,5 +127,5 @@ def test_texts_without_settings_are_refused(text: str) -> None:
 
 
 def test_every_scheduler_has_a_web_ui_name() -> None:
-    assert set(SAMPLERS) == {*SCHEDULER_NAMES, *CLASSES}
+    assert set(SAMPLERS) == {*SCHEDULER_NAMES, *SCHEDULER_CLASSES}
     assert len(set(SAMPLERS.values())) == len(SAMPLERS)
