@@ -1,6 +1,6 @@
 """What a microphone hears, as it comes in or for a fixed time, through PortAudio (sounddevice).
 
-A device is opened at its own rate, because not every host converts, and soxr makes 16 kHz of it.
+A device is opened at its own rate, because not every host converts; resampling makes 16 kHz of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.audio.resampling import Mixer, Resampler
 from audio2img.errors import CancelledError, MachineError, UsageError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
@@ -202,23 +203,20 @@ def _by_name(devices: tuple[Device, ...], text: str) -> list[Device]:
 
 def _resampled(device: Device, enough_s: float) -> Iterator[Floats]:
     """The mean of the device's channels at 16 kHz, once it has given more than digital silence."""
-    import soxr
-
     rate = round(device.sample_rate_hz)
-    resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, "float32")
+    mixer, resampler = Mixer(), Resampler(rate)
     n_silent, is_silent, is_told = 0, True, False
     for block in _blocks(device, rate):
-        mono = _mix(block)
-        is_silent = is_silent and not mono.any()
+        is_silent = is_silent and not block.any()
         if is_silent:
-            n_silent += mono.size
+            n_silent += len(block)
             if n_silent >= min(SILENT_END_S, enough_s) * rate:
                 raise _no_signal(device)
             if n_silent >= SILENT_START_S * rate and not is_told:
                 is_told = True
                 logger.warning("%s: %s", *_no_signal_words(device))
-        yield resampler.resample_chunk(mono)
-    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield resampler.feed(mixer.mix(block))
+    yield resampler.finish()
 
 
 def _blocks(device: Device, rate: int) -> Iterator[Floats]:
@@ -268,18 +266,6 @@ def _blocks(device: Device, rate: int) -> Iterator[Floats]:
         logger.warning("the microphone %r stopped: going on with what was heard", device.name)
     finally:
         stream.close(ignore_errors=True)
-
-
-def _mix(block: Floats) -> Floats:
-    """The mean of the channels that carry something: (n, channels) -> (n,).
-
-    An interface whose second input is empty then does not halve the first.
-    """
-    live = [channel for channel in block.T if channel.any()]
-    if not live:
-        return np.zeros(len(block), np.float32)
-    mixed: Floats = np.mean(live, axis=0, dtype=np.float32)
-    return mixed
 
 
 def _no_signal_words(device: Device) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from audio2img.audio.microphone import Device, _by_name, _mix
+from audio2img.audio.microphone import Device, _by_name
 from audio2img.errors import UsageError
 
 RATE = 48000
@@ -336,11 +336,3 @@ def test_names_are_narrowed_down_as_a_person_would(text, found):
         ("AirPods", "B"),
     )  # fmt: skip
     assert [device.index for device in _by_name(known, text)] == found
-
-
-def test_an_empty_second_input_does_not_halve_the_first():
-    left = np.array([0.5, -0.5], np.float32)
-    zero = np.zeros(2, np.float32)
-    assert _mix(np.stack([left, zero], 1)).tolist() == [0.5, -0.5]
-    assert _mix(np.stack([left, left * 0.5], 1)).tolist() == [0.375, -0.375]
-    assert _mix(np.stack([zero, zero], 1)).tolist() == [0.0, 0.0]
