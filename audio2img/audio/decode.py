@@ -7,6 +7,8 @@ above 8 kHz fold back into speech. Memory stays constant however long the record
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -17,30 +19,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.errors import InputError
+from audio2img.audio.resampling import Resampler, check_rate
+from audio2img.errors import InputError, MachineError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 if TYPE_CHECKING:
     import av
     import av.container
-    import soxr
 
 Source = str | os.PathLike[str] | BinaryIO
 Progress = Callable[[float | None], None]
 
 BLOCK_SAMPLES = 1 << 16  # what is gathered before it is resampled: 1.5 s at 44.1 kHz
 SPOOL_BYTES = 32 << 20  # a pipe is kept in memory up to here, then in a temporary file
-PRESIZE_LIMIT_S = 3600.0  # how far a file's own word about its duration is trusted for memory
+PRESIZE_LIMIT_S = 4 * 3600.0  # how far a file's own word about its duration is trusted for memory
+# What a file can hold: the thriftiest speech codec (Codec 2 at 450 bit/s) takes 56 bytes a second, and
+# a short silence next to nothing. More than that is made to fill the memory.
+LEAST_BYTES_PER_S = 32
+ALWAYS_ALLOWED_S = 600.0
+MAX_CHANNELS = 64  # FFmpeg converts no more
 CUT_SHORT_S = 0.5  # a recording that ends this much before its declared end has been cut
 CUT_SHORT_SHARE = 0.02
 
-# What one step of an integer sample format is worth; float formats are in [-1, 1] already.
-FULL_SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "s64": 9223372036854775808.0}
+AVSEEK_FORCE = 0x20000  # FFmpeg adds it to `whence`: seek, whatever it costs
+LOUDEST = 2.0**31  # floats somebody wrote as integers of 32 bit; what is louder is no sound
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +62,8 @@ def decode_audio(source: Source, *, progress: Progress | None = None) -> AudioCl
     goes, and a warning is logged.
 
     Raises InputError: no such file, a directory, empty, unreadable, not audio, no audio track,
-    samples that are not numbers.
+    samples that are not numbers, a rate that no sound has, more sound than its bytes can hold.
+    MachineError: it does not fit into memory.
     """
     with _open_source(source) as opened:
         collected = _Collector()
@@ -74,7 +82,7 @@ def stream_audio(source: Source, *, progress: Progress | None = None) -> Iterato
 
 
 class _Collector:
-    """Grows one array in place: realloc moves pages where concatenating would hold two copies."""
+    """One array that grows in place: realloc moves pages where concatenating would hold two copies."""
 
     def __init__(self) -> None:
         self._samples = np.empty(0, np.float32)
@@ -82,12 +90,21 @@ class _Collector:
 
     def expect(self, duration_s: float) -> None:
         n_samples = int(min(duration_s, PRESIZE_LIMIT_S) * SAMPLE_RATE_HZ) + BLOCK_SAMPLES
-        self._samples.resize(n_samples, refcheck=False)
+        with contextlib.suppress(MemoryError):  # it may be a lie, and then nothing of it is needed
+            self._samples = np.empty(n_samples, np.float32)
 
     def add(self, block: NDArray[np.float32]) -> None:
         end = self._used + block.size
         if end > self._samples.size:
-            self._samples.resize(end + end // 4 + BLOCK_SAMPLES, refcheck=False)
+            # Not by more: what is added is filled with zeros, and so takes memory at once.
+            try:
+                self._samples.resize(end + end // 16 + BLOCK_SAMPLES, refcheck=False)
+            except MemoryError:
+                hours = end / SAMPLE_RATE_HZ / 3600
+                raise MachineError(
+                    f"there is not enough memory for {hours:.1f} hours of sound and more",
+                    "cut the recording into pieces",
+                ) from None
         self._samples[self._used : end] = block
         self._used = end
 
@@ -184,13 +201,17 @@ class _ReadOnly:
 
     def read(self, n_bytes: int) -> bytes:
         try:
-            return self._file.read(n_bytes)
+            return self._file.read(n_bytes)[:n_bytes]  # PyAV copies what it gets, however much it is
         except OSError as error:
             self.fault = self.fault or error
             return b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        """The new position; a negative error number where a damaged file sends FFmpeg nowhere."""
+        try:
+            return self._file.seek(offset, whence & ~AVSEEK_FORCE)
+        except (OSError, ValueError):
+            return -errno.EINVAL
 
     def tell(self) -> int:
         return self._file.tell()
@@ -204,7 +225,7 @@ def _stream(
     """Decode, average, resample. `expect` is told the declared duration in seconds, where there is one."""
     import av
 
-    head = _peek(opened)
+    head, size_bytes = _peek(opened)
     reader = _ReadOnly(opened)
     try:
         # The empty whitelist keeps a playlist disguised as audio from opening files or addresses.
@@ -219,17 +240,19 @@ def _stream(
         declared_s = _declared_duration_s(container)
         if declared_s is not None and expect is not None:
             expect(declared_s)
-        meter = _Meter(declared_s, progress)
-        yield from _resample(_mono_blocks(container, meter, opened.name))
+        meter = _Meter(opened.name, size_bytes, declared_s, progress)
+        yield from _resample(_mono_blocks(container, meter))
     if fault := _read_fault(opened, reader):
         raise fault
-    meter.report_damage(opened)
+    meter.report_damage()
 
 
-def _peek(opened: _OpenSource) -> bytes:
+def _peek(opened: _OpenSource) -> tuple[bytes, int]:
+    """The first bytes, and how many there are."""
     try:
         position = opened.file.tell()
         head = opened.file.read(12)
+        size_bytes = opened.file.seek(0, os.SEEK_END) - position
         opened.file.seek(position)
     except (OSError, ValueError) as error:
         raise InputError(
@@ -239,7 +262,7 @@ def _peek(opened: _OpenSource) -> bytes:
         raise InputError(f"{opened.name} was opened as text", "open it in binary mode: open(path, 'rb')")
     if not head:
         raise _empty(opened.name)
-    return head
+    return head, size_bytes
 
 
 def _read_fault(opened: _OpenSource, reader: _ReadOnly) -> InputError | None:
@@ -277,49 +300,60 @@ def _declared_duration_s(container: av.container.InputContainer) -> float | None
 class _Meter:
     """Counts what was decoded, reports progress, and says in the end what was missing."""
 
-    def __init__(self, declared_s: float | None, progress: Progress | None) -> None:
+    def __init__(
+        self, name: str, size_bytes: int, declared_s: float | None, progress: Progress | None
+    ) -> None:
+        self.name = name
         self.decoded_s = 0.0
         self.damaged_packets = 0
+        self._allowed_s = ALWAYS_ALLOWED_S + size_bytes / LEAST_BYTES_PER_S
         self._declared_s = declared_s
         self._progress = progress
 
     def add(self, duration_s: float) -> None:
         self.decoded_s += duration_s
+        if self.decoded_s > self._allowed_s:
+            raise InputError(
+                f"{self.name} unpacks into more than {self._allowed_s / 60:.0f} minutes of sound, "
+                "far more than a file of its size can hold",
+                "it is damaged, or made to fill the memory: record or export it again",
+            )
         if self._progress is not None:
             self._progress(min(1.0, self.decoded_s / self._declared_s) if self._declared_s else None)
 
-    def report_damage(self, opened: _OpenSource) -> None:
+    def report_damage(self) -> None:
         if self.decoded_s == 0.0:
             raise InputError(
-                f"{opened.name} holds no sound that can be decoded", "copy it again, or record it again"
+                f"{self.name} holds no sound that can be decoded", "copy it again, or record it again"
             )
         if self.damaged_packets:
-            logger.warning("%s: %d damaged packets were left out", opened.name, self.damaged_packets)
+            logger.warning("%s: %d damaged packets were left out", self.name, self.damaged_packets)
         missing_s = (self._declared_s or 0.0) - self.decoded_s
         if missing_s > max(CUT_SHORT_S, CUT_SHORT_SHARE * (self._declared_s or 0.0)):
             logger.warning(
                 "%s is cut short: it holds %.1f s of the %.1f s that it declares",
-                opened.name, self.decoded_s, self._declared_s,
+                self.name, self.decoded_s, self._declared_s,
             )  # fmt: skip
 
 
 def _mono_blocks(
-    container: av.container.InputContainer, meter: _Meter, name: str
+    container: av.container.InputContainer, meter: _Meter
 ) -> Iterator[tuple[NDArray[np.float32], int]]:
     """(samples, rate) of the first audio track: blocks of one rate each, about BLOCK_SAMPLES long."""
     pending: list[NDArray[np.float32]] = []
     n_pending, rate = 0, 0
-    for frame in _frames(container, meter):
-        if n_pending and (n_pending >= BLOCK_SAMPLES or frame.sample_rate != rate):
-            yield _join(pending, name), rate
+    for samples, new_rate in _packed(_frames(container, meter), meter):
+        if n_pending and (n_pending >= BLOCK_SAMPLES or new_rate != rate):
+            yield _join(pending, meter.name), rate
             meter.add(n_pending / rate)
             pending, n_pending = [], 0
-        rate = frame.sample_rate
-        mono = _average_channels(frame)
-        pending.append(mono)
-        n_pending += mono.size
+        if new_rate != rate:
+            check_rate(new_rate, meter.name)
+        rate = new_rate
+        pending.append(_average_channels(samples))
+        n_pending += len(samples)
     if n_pending:
-        yield _join(pending, name), rate
+        yield _join(pending, meter.name), rate
         meter.add(n_pending / rate)
 
 
@@ -345,30 +379,52 @@ def _frames(container: av.container.InputContainer, meter: _Meter) -> Iterator[a
         yield from frames
 
 
-def _average_channels(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """The mean of the channels of one frame: (n,) float32 in [-1, 1]."""
-    array: NDArray[Any] = frame.to_ndarray()
-    n_channels = frame.layout.nb_channels
-    if frame.format.is_packed:
-        array = array.reshape(-1, n_channels).T
-    # Adding row by row is several times faster than mean() over an axis of two.
-    work = np.float64 if array.dtype.itemsize == 8 else np.float32
-    total: NDArray[Any] = array[0].astype(work)
-    for channel in array[1:]:
-        total += channel
-    format_name = frame.format.name.removesuffix("p")
-    total /= FULL_SCALE.get(format_name, 1.0) * n_channels
-    if format_name == "u8":
-        total -= 1.0
-    mono: NDArray[np.float32] = total.astype(np.float32, copy=False)
-    return mono
+def _packed(frames: Iterator[av.AudioFrame], meter: _Meter) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """(samples, rate) of every frame: (n, channels) float32, whatever the decoder gives.
+
+    FFmpeg lays the channels side by side, and changes neither layout nor rate. Planes are never read
+    one by one: PyAV runs past the end of their list where there are eight or more.
+    """
+    import av
+
+    setup = resampler = None
+    for frame in frames:
+        n_channels = frame.layout.nb_channels
+        if n_channels > MAX_CHANNELS:
+            raise InputError(
+                f"{meter.name} has {n_channels} channels, and at most {MAX_CHANNELS} can be mixed",
+                "export the one with the voice from the program that made it",
+            )
+        if resampler is None or setup != (frame.format.name, frame.layout.name, frame.sample_rate):
+            setup = (frame.format.name, frame.layout.name, frame.sample_rate)
+            resampler = av.AudioResampler(format="flt")
+        try:
+            packed = resampler.resample(frame)
+        except (av.error.FFmpegError, ValueError):
+            meter.damaged_packets += 1
+            resampler = None
+            continue
+        for one in packed:
+            samples = np.frombuffer(memoryview(one.planes[0]), np.float32, one.samples * n_channels)
+            yield samples.reshape(-1, n_channels), one.sample_rate
+
+
+def _average_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, channels) float32 -> (n,), their mean."""
+    # Adding channel by channel is several times faster than mean() over an axis of two.
+    total: NDArray[np.float32] = samples[:, 0].copy()
+    with np.errstate(all="ignore"):  # what is no number is found, and said, in _join
+        for channel in samples.T[1:]:
+            total += channel
+        total /= samples.shape[1]
+    return total
 
 
 def _join(blocks: list[NDArray[np.float32]], name: str) -> NDArray[np.float32]:
     joined = np.concatenate(blocks)
-    if not np.isfinite(joined).all():
+    if not float(np.abs(joined).max()) <= LOUDEST:  # nor is it with NaN
         raise InputError(
-            f"{name} holds samples that are not numbers (NaN or infinite)",
+            f"{name} holds samples that are not numbers (NaN, infinite, or beyond all measure)",
             "export it again from the program that made it, as 16-bit wav",
         )
     return joined
@@ -376,18 +432,10 @@ def _join(blocks: list[NDArray[np.float32]], name: str) -> NDArray[np.float32]:
 
 def _resample(blocks: Iterator[tuple[NDArray[np.float32], int]]) -> Iterator[NDArray[np.float32]]:
     """Each stretch of one rate through its own resampler, to 16 kHz."""
-    import soxr
-
-    stream: soxr.ResampleStream | None = None
-    stream_rate = SAMPLE_RATE_HZ
+    resampler = Resampler(SAMPLE_RATE_HZ)
     for block, rate in blocks:
-        if rate != stream_rate:
-            if stream is not None:
-                yield stream.resample_chunk(np.empty(0, np.float32), last=True)
-            stream = (
-                None if rate == SAMPLE_RATE_HZ else soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, "float32")
-            )
-            stream_rate = rate
-        yield block if stream is None else stream.resample_chunk(block)
-    if stream is not None:
-        yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+        if rate != resampler.rate_hz:
+            yield resampler.finish()
+            resampler = Resampler(rate)
+        yield resampler.feed(block)
+    yield resampler.finish()

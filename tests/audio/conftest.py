@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1", 16: "hexadecagonal"}
 
 
 class Encode(Protocol):
@@ -38,6 +38,8 @@ def _encode(
         picture = out.add_stream("mpeg4", rate=10) if video else None
         stream = out.add_stream(codec, rate=rate)
         stream.layout = layout
+        if codec == "wavpack":  # 8 bit otherwise
+            stream.format = "s16p"
         if picture is not None:
             picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
             for _ in range(10):
@@ -48,10 +50,10 @@ def _encode(
                 out.mux(packet)
         step = stream.codec_context.frame_size or 4096
         for start in range(0, channels.shape[1], step):
-            block = np.ascontiguousarray(channels[:, start : start + step])
-            kind = "dblp" if codec == "pcm_f64le" else "fltp"
+            block = np.ascontiguousarray(channels[:, start : start + step].T).reshape(1, -1)
+            kind = "dbl" if codec == "pcm_f64le" else "flt"
             frame = av.AudioFrame.from_ndarray(
-                block.astype(np.float64 if kind == "dblp" else np.float32), format=kind, layout=layout
+                block.astype(np.float64 if kind == "dbl" else np.float32), format=kind, layout=layout
             )
             frame.sample_rate, frame.pts = rate, start
             for packet in stream.encode(frame):

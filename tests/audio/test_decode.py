@@ -83,6 +83,25 @@ def test_six_channels_keep_their_level(tmp_path, encode, tone, name, codec):
     assert abs(decibels(amplitude_at(decode_audio(tmp_path / name).samples, 100) / 0.5)) < 0.1
 
 
+@pytest.mark.parametrize(("name", "codec"), [("e.wv", "wavpack"), ("e.flac", "flac"), ("e.wav", "pcm_s16le")])
+def test_the_mean_of_eight_channels_is_that_of_each(tmp_path, encode, tone, name, codec):
+    """PyAV reads beyond the list of planes from eight on, which kills the process."""
+    channels = np.stack([tone(100 * (number + 1), 0.1 * (number + 1), 16000) for number in range(8)])
+    encode(tmp_path / name, channels, 16000, codec)
+    samples = decode_audio(tmp_path / name).samples
+    assert np.abs(samples - channels.mean(axis=0)[: len(samples)]).max() < 1e-4
+    assert len(samples) == channels.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "n_channels"),
+    [("e.m4a", "aac", 8), ("e.opus", "libopus", 8), ("s.wv", "wavpack", 16)],
+)
+def test_eight_and_sixteen_channels_keep_their_level(tmp_path, encode, tone, name, codec, n_channels):
+    encode(tmp_path / name, np.stack([tone(100, 0.5, 48000)] * n_channels), 48000, codec)
+    assert abs(decibels(amplitude_at(decode_audio(tmp_path / name).samples, 100) / 0.5)) < 0.1
+
+
 def test_a_full_scale_stereo_tone_is_neither_raised_nor_clipped(tmp_path, encode, tone):
     encode(tmp_path / "loud.wav", np.stack([tone(1000, 0.9, 44100)] * 2), 44100, "pcm_s16le")
     samples = decode_audio(tmp_path / "loud.wav").samples
@@ -405,6 +424,111 @@ def test_samples_that_are_not_numbers(tmp_path, encode, tone, value, codec):
     channels[0, 30000] = value
     encode(tmp_path / "bad.wav", channels, 48000, codec)
     assert_refused(tmp_path / "bad.wav", "not numbers")
+
+
+def wav(form, n_bits, rate, data, n_channels=1):
+    """A WAV file by hand: form 1 is integers, 3 floats."""
+    width = n_channels * n_bits // 8
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, form, n_channels, rate,
+        (rate * width) & 0xFFFFFFFF, width, n_bits, b"data", len(data),
+    ) + data  # fmt: skip
+
+
+def test_integers_of_64_bit():
+    values = np.array([0, 1 << 62, -(1 << 62), -(1 << 63)], "<i8")
+    samples = decode_audio(io.BytesIO(wav(1, 64, 16000, values.tobytes()))).samples
+    assert samples.tolist() == [0.0, 0.5, -0.5, -1.0]
+
+
+@pytest.mark.parametrize(("dtype", "n_bits"), [("<f4", 32), ("<f8", 64)])
+@pytest.mark.parametrize("values", [[3e38, 3e38], [3e38, -1e38], [1e30, 1e30], [-1e12, -1e12]])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_floats_beyond_all_measure(dtype, n_bits, values, rate):
+    data = np.array(values * 4000, dtype).tobytes()
+    assert_refused(io.BytesIO(wav(3, n_bits, rate, data, 2)), "not numbers")
+
+
+def test_doubles_that_no_float_holds():
+    assert_refused(io.BytesIO(wav(3, 64, 16000, np.array([1e200] * 4000).tobytes())), "not numbers")
+
+
+def test_integers_written_as_floats_stay_finite():
+    data = np.array([32767.0, -32768.0] * 4000, "<f4").tobytes()
+    assert np.isfinite(decode_audio(io.BytesIO(wav(3, 32, 44100, data))).samples).all()
+
+
+@pytest.mark.parametrize("rate", [1, 10, 14, 999, 3_000_001, 2_000_000_000])
+def test_a_rate_that_no_sound_has(rate):
+    assert_refused(io.BytesIO(wav(1, 16, rate, bytes(20000))), f"{rate} samples a second")
+
+
+@pytest.mark.parametrize("n_channels", [65, 300])
+def test_more_channels_than_can_be_mixed(n_channels):
+    assert_refused(io.BytesIO(wav(1, 16, 16000, bytes(2 * n_channels * 1000), n_channels)), "channels")
+
+
+def test_sixty_four_channels():
+    frames = np.tile(np.arange(64, dtype="<i2") * 512, 1000)
+    samples = decode_audio(io.BytesIO(wav(1, 16, 16000, frames.tobytes(), 64))).samples
+    assert samples.tolist() == [pytest.approx(31.5 * 512 / 32768)] * 1000
+
+
+def test_more_sound_than_a_file_of_its_size_can_hold():
+    """Ten hours in a few hundred bytes: FLAC writes a whole block of silence as one number."""
+    import av
+
+    packed = io.BytesIO()
+    with av.open(packed, "w", format="flac") as out:
+        stream = out.add_stream("flac", rate=1000, options={"frame_size": "65535"})
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 36_000_000), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 1000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            out.mux(packet)
+    assert len(packed.getvalue()) < 50_000
+    packed.seek(0)
+    assert_refused(packed, "far more than a file of its size can hold")
+
+
+def test_a_short_silence_may_take_next_to_nothing(tmp_path, encode):
+    encode(tmp_path / "quiet.flac", np.zeros((1, 16000 * 300)), 16000, "flac")
+    assert decode_audio(tmp_path / "quiet.flac").duration_s == 300
+
+
+@pytest.mark.parametrize(("name", "order"), [("a.w64", "<"), ("a.caf", ">")])
+def test_a_seek_to_nowhere_ends_no_program(tmp_path, encode, tone, capfd, name, order):
+    """A chunk so long that no file can: the system refuses to go behind it, and the sound is still there."""
+    path = tmp_path / name
+    encode(path, tone(440, 0.5, 16000)[None], 16000, "pcm_s16le")
+    data = path.read_bytes()
+    at = data.index(b"data")
+    kind = b"junk" + (data[at + 4 : at + 16] if name == "a.w64" else b"")
+    path.write_bytes(data[:at] + kind + struct.pack(order + "Q", 1 << 62) + data[at:])
+    assert decode_audio(path).duration_s == 1.0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_object_that_gives_more_than_it_was_asked_for(m4a):
+    """PyAV would copy all of it, beyond the end of its buffer."""
+
+    class Generous(io.BytesIO):
+        def read(self, n_bytes: int | None = -1, /) -> bytes:
+            return super().read(None if n_bytes is None else 1000 * n_bytes)
+
+    with contextlib.suppress(InputError):
+        decode_audio(Generous(m4a * 100))
+
+
+def test_recordings_that_killed_careless_decoders(shared_data):
+    decoded = {}
+    for path in sorted((shared_data / "awkward-audio").iterdir()):
+        with contextlib.suppress(InputError):
+            decoded[path.name] = round(decode_audio(path).duration_s)
+    assert decoded == {
+        "a1-9-s011.caf": 3, "a3-1722-s011.w64": 3, "aac51.m4a": 2, "aac61.m4a": 2, "aac71.m4a": 2,
+        "alac71.m4a": 2, "opus16.opus": 2, "opus71.opus": 2, "vorbis71.ogg": 2, "wv71.wv": 2,
+    }  # fmt: skip
 
 
 def test_a_wav_header_without_samples(tmp_path):
