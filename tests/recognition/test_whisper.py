@@ -19,8 +19,8 @@ from audio2img.errors import (
     NothingToDrawError,
     UsageError,
 )
-from audio2img.recognition import SpeechSetup, SpeechWishes, load_recognizer
-from audio2img.recognition.native import RawSegment
+from audio2img.recognition import SpeechSetup, SpeechWishes, load_recognizer, whisper
+from audio2img.recognition.native import NativeModel, RawSegment
 from audio2img.recognition.speech_windows import Window
 from audio2img.recognition.whisper import WhisperRecognizer, _segment_in
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
@@ -221,6 +221,25 @@ def test_a_language_by_code_or_name(many_languages, asked, code):
     assert language_of(many_languages, asked) == (code, None)
 
 
+def test_others_work_while_a_language_is_detected(tmp_path, write_whisper):
+    """Whoever holds the interpreter's lock for a pass of the encoder makes everybody else stand still."""
+    model = NativeModel(str(write_whisper(tmp_path / "many.bin", n_vocab=51865, width=256)))
+    done = threading.Event()
+
+    def detect():
+        model.detect_language(noise(30, 0.1).samples, 1, lambda: False)
+        done.set()
+
+    thread = threading.Thread(target=detect)
+    thread.start()
+    n_turns = 0
+    while not done.wait(0.001):
+        n_turns += 1
+    thread.join()
+    assert n_turns > 20
+    model.close()
+
+
 def test_an_unknown_language_lists_the_choices(many_languages):
     with pytest.raises(UsageError) as caught:
         many_languages.transcribe(noise(1, 0.1), SpeechWishes("klingon"))
@@ -255,6 +274,27 @@ def test_cancelling_ends_it_and_the_model_stays_usable(recognizer, demo_clip):
     with pytest.raises(CancelledError):
         recognizer.transcribe(long, cancelled=cancelled)
     assert recognizer.transcribe(demo_clip).text
+
+
+def test_cancelling_does_not_wait_for_the_model_to_be_loaded(mini_whisper, demo_clip, monkeypatch):
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load_slowly(path, **options):
+        loading.set()
+        go_on.wait()
+        return NativeModel(path, **options)
+
+    monkeypatch.setattr(whisper, "NativeModel", load_slowly)
+    recognizer = WhisperRecognizer(mini_whisper)
+    try:
+        with pytest.raises(CancelledError):
+            recognizer.transcribe(demo_clip, cancelled=loading.is_set)
+        with pytest.raises(CancelledError):
+            recognizer.transcribe(demo_clip, cancelled=loading.is_set)
+    finally:
+        go_on.set()
+    assert recognizer.transcribe(demo_clip).segments
+    recognizer.close()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
