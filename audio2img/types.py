@@ -239,7 +239,8 @@ class ImageResult:
     """A picture and what made it.
 
     pixels: (height, width, 3) uint8 RGB.
-    model, model_hash: the model's name and the SHA-256 (hex) over its files.
+    model, model_hash: the model's name and its identity: the SHA-256 (hex) over its files, or what its
+        provider calls it; "" where nobody has asked yet.
     backend: "coreml", "reference", "diffusers", ...
     """
 

@@ -1,123 +1,97 @@
-"""Which backend draws with a model, and loading it with what the person wants."""
+"""Who draws: a table of backends, of which one is chosen for a model.
+
+A new backend is a room with its row (see `protocol.BackendRow`), and its name in ROWS.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from audio2img.backends.coreml.row import ROW as COREML
+from audio2img.backends.protocol import (
+    BackendRow,
+    Capabilities,
+    DrawingWishes,
+    ImageBackend,
+    ImageModel,
+    KnownModel,
+    Sizes,
+)
+from audio2img.backends.torch.row import ROW as TORCH
+from audio2img.errors import Audio2ImgError, MachineError, UsageError
 
-from audio2img.diffusion.loras import LoraFile
-from audio2img.errors import MachineError, UsageError
-from audio2img.store.catalog import ResolvedModel
-from audio2img.store.defaults import this_machine
+__all__ = [
+    "ROWS",
+    "BackendRow",
+    "Capabilities",
+    "DrawingWishes",
+    "ImageBackend",
+    "ImageModel",
+    "KnownModel",
+    "Sizes",
+    "check_backend_name",
+    "choose_row",
+    "load_backend",
+    "name_of_recorded",
+    "preferred_variant",
+]
 
-if TYPE_CHECKING:
-    from audio2img.diffusion import ImageBackend
+ROWS: tuple[BackendRow, ...] = (COREML, TORCH)
+"""The first that can draw a model does."""
 
-BackendChoice = Literal["auto", "coreml", "diffusers"]
-BACKENDS: tuple[BackendChoice, ...] = get_args(BackendChoice)
-
-GET_DIFFUSERS = "run: pip install 'audio2img[diffusers]'"
+AUTO = "auto"
 
 
-@dataclass(frozen=True)
-class DrawingWishes:
-    """How to draw, where a person has said it. None means: decided by the machine and the model.
+def check_backend_name(name: str) -> None:
+    """Raises UsageError, with the choices, for what is neither "auto" nor the name of a row."""
+    names = [AUTO, *(row.name for row in ROWS)]
+    if name not in names:
+        raise UsageError(f"there is no backend called {name!r}", f"choose from: {', '.join(names)}")
 
-    compute_units: of `coreml.units.COMPUTE_UNITS`, or with diffusers cuda, mps or cpu.
-    precision: half or full; compile: have torch compile the UNet; loras: added to the model. These
-    three are for diffusers alone.
+
+def choose_row(model: ImageModel, asked: str = AUTO) -> BackendRow:
+    """The row that draws `model`: the one that is asked for, or the first that can.
+
+    Raises UsageError where the model does not go with the backend that is asked for, MachineError where
+    this machine lacks something, or where nothing draws with such a model.
     """
-
-    backend: str = "auto"
-    compute_units: str | None = None
-    low_memory: bool | None = None
-    precision: str | None = None
-    compile: bool = False
-    loras: Sequence[LoraFile] = ()
-
-    def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UsageError(
-                f"there is no backend called {self.backend!r}", f"choose from: {', '.join(BACKENDS)}"
-            )
-
-
-def choose_backend(model: ResolvedModel, asked: str = "auto") -> BackendChoice:
-    """ "coreml" or "diffusers". Raises MachineError for a format that nothing draws with, UsageError where
-    the model does not go with the backend that is asked for."""
-    format_ = model.format or _format_of(model.path)
-    if format_ == "coreml" and asked == "diffusers" and model.diffusers_path is not None:
-        return "diffusers"
-    if format_ not in ("coreml", "diffusers"):
-        raise MachineError(
-            f"{model.name} is a {format_} model, which draws nothing", "see: audio2img models list"
-        )
-    if asked not in ("auto", format_):
-        other = "a diffusers" if format_ == "diffusers" else "a Core ML"
-        remedy = "sd21-base-diffusers" if asked == "diffusers" else "sd21-base-palettized"
-        raise UsageError(
-            f"{model.name} is {other} model, which the backend {asked} cannot draw with",
-            f"leave --backend out, or take another model, such as --model {remedy}",
-        )
-    return "diffusers" if format_ == "diffusers" else "coreml"
+    check_backend_name(asked)
+    reasons: list[Audio2ImgError] = []
+    for row in ROWS:
+        if asked in (AUTO, row.name):
+            reason = row.can_draw(model)
+            if reason is None:
+                return row
+            reasons.append(reason)
+    if asked != AUTO:
+        raise reasons[0]
+    # What only this machine lacks says more than that the model is for another backend.
+    lacking = next((reason for reason in reasons if isinstance(reason, MachineError)), None)
+    raise lacking or MachineError(
+        f"{model.name} is a {model.format} model, which draws nothing", "see: audio2img models list"
+    )
 
 
-def load_backend(model: ResolvedModel, wishes: DrawingWishes) -> ImageBackend:
+def load_backend(model: ImageModel, wishes: DrawingWishes) -> ImageBackend:
     """The model, loaded by the backend that draws with it.
 
     Raises ModelError for a damaged model, MachineError where this machine lacks something, UsageError
     for wishes that do not go together.
     """
-    if choose_backend(model, wishes.backend) == "coreml":
-        return _load_coreml(model, wishes)
-    check_diffusers(model.name)
-    from audio2img.backends.torch.backend import DiffusersBackend
-    from audio2img.backends.torch.plan import Wishes
-
-    path = model.path if model.format in ("", "diffusers") else model.diffusers_path
-    assert path is not None
-    return DiffusersBackend.load(
-        path,
-        model.name,
-        Wishes(wishes.compute_units, wishes.precision, wishes.low_memory, wishes.compile),
-        wishes.loras,
-    )
-
-
-def check_diffusers(model_name: str) -> None:
-    """Raises MachineError where the packages of the diffusers extra are not installed."""
-    if not this_machine().has_diffusers:
-        raise MachineError(
-            f"{model_name} is drawn with torch and diffusers, which are not installed", GET_DIFFUSERS
-        )
-
-
-def describe_backend(backend: ImageBackend) -> str:
-    """How it draws on this machine, in words; "" where there is nothing to decide."""
-    plan = getattr(backend, "plan", None)
-    return "" if plan is None else str(plan.describe())
-
-
-def _load_coreml(model: ResolvedModel, wishes: DrawingWishes) -> ImageBackend:
-    from audio2img.backends.coreml.backend import CoreMLBackend
-
-    for option, given in (
-        ("lora", wishes.loras),
-        ("precision", wishes.precision),
-        ("compile", wishes.compile),
-    ):
-        if given:
+    row = choose_row(model, wishes.backend)
+    for name in wishes.given:
+        if name not in row.honours:
+            others = [other for other in ROWS if name in other.honours and other.can_draw(model) is None]
             raise UsageError(
-                f"--{option} is for the backend diffusers, and {model.name} is drawn with Core ML's",
-                "add: --backend diffusers",
+                f"the backend {row.name}, which draws {model.name}, knows no {name.replace('_', ' ')}",
+                f"choose --backend {others[0].name}, or leave it out" if others else "leave it out",
             )
-    return CoreMLBackend.load(model.path, model.name, wishes.compute_units, wishes.low_memory)
+    return row.load(model, wishes)
 
 
-def _format_of(path: Path) -> str:
-    """The format of a model that is given by its path."""
-    from audio2img.backends.torch.folder import looks_like_ours
+def name_of_recorded(recorded: str) -> str:
+    """The row whose pictures remember `recorded` as their backend; "auto" for a name nobody knows."""
+    return next((row.name for row in ROWS if recorded in row.recorded), AUTO)
 
-    return "diffusers" if looks_like_ours(path) or path.is_file() else "coreml"
+
+def preferred_variant() -> str | None:
+    """Of a model that comes in several variants, the one that suits this machine; None: any."""
+    return next((variant for row in ROWS if (variant := row.preferred_variant())), None)

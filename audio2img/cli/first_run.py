@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from audio2img.backends import check_diffusers
+from audio2img.backends import KnownModel, choose_row, preferred_variant
 from audio2img.cli.options import with_settings
 from audio2img.errors import ModelError
 from audio2img.store.catalog import EMBEDDED, default_name, find_missing
@@ -19,8 +19,6 @@ def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
     given: its options. Asks when a person is here. Raises ModelError, with the command that gets them,
     when nobody is, when the network is off, or for a name that nobody knows.
     """
-    from audio2img.backends.coreml.units import preferred_attention
-
     settings = with_settings(
         model=given.get("model"),
         speech_model=given.get("speech_model"),
@@ -29,11 +27,11 @@ def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
     )
     image = settings.model or default_name("image", settings.backend or "auto")
     names = {"image": image, "speech": settings.speech_model, "sound": settings.sound_model}
-    found = [find_missing(names[kind], kind, preferred_attention()) for kind in kinds]
+    found = [find_missing(names[kind], kind, preferred_variant()) for kind in kinds]
     missing = [model for model in found if model is not None and model.row.kind in kinds]
     for model in missing:  # before gigabytes are on their way
-        if model.row.format == "diffusers":
-            check_diffusers(model.name)
+        if model.row.kind == "image":
+            choose_row(KnownModel(model.name, model.row.format), settings.backend or "auto")
         check_fits(model.row)
     if missing:
         _get(missing, given.get("quiet", False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from audio2img.backends import GET_DIFFUSERS
+from audio2img.backends.torch.row import GET_DIFFUSERS
 from audio2img.config import embedded_models_dir, load_settings
 from audio2img.diagnosis.checks import Check
 from audio2img.diagnosis.draws import PROMPT, SEED

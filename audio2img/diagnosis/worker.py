@@ -22,9 +22,9 @@ from audio2img.backends.coreml.backend import CoreMLBackend
 from audio2img.backends.coreml.bundle import Bundle, load_bundle
 from audio2img.backends.coreml.runtime import load_part
 from audio2img.backends.coreml.units import ComputeChoice
+from audio2img.backends.protocol import DrawingStep
 from audio2img.diagnosis.memory import peak_memory_bytes
 from audio2img.diagnosis.watch import Arrays, WatchedParts, load_reference
-from audio2img.diffusion import DrawingStep
 from audio2img.errors import Audio2ImgError, MachineError
 from audio2img.files import replace_file
 from audio2img.types import ImageRequest

@@ -14,6 +14,11 @@ class PromptWindows:
     def __init__(self, tokenizers: Sequence[ClipTokenizer]) -> None:
         self._tokenizers = tokenizers
 
+    @property
+    def length(self) -> int:
+        """Tokens in one window."""
+        return self._tokenizers[0].context_length
+
     def fit(self, text: str) -> tuple[str, str]:
         """(kept, dropped): the words that fit into one window, and those that do not."""
         tokens = self._tokenizers[0].encode(text)

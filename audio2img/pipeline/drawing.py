@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio2img.backends import DrawingWishes, describe_backend, load_backend
+from audio2img.backends import DrawingWishes, load_backend, preferred_variant
+from audio2img.backends.protocol import DEFAULT_STRENGTH, DrawingStep
 from audio2img.background import in_background
-from audio2img.diffusion import DEFAULT_STRENGTH, DrawingStep, Pixels
+from audio2img.diffusion import Pixels
 from audio2img.diffusion.loras import check_same
 from audio2img.errors import InputError, NothingToDrawError, UsageError
 from audio2img.pipeline.events import Event
@@ -22,7 +23,7 @@ from audio2img.store.catalog import ResolvedModel, default_name, resolve_model
 from audio2img.types import ImageRequest, ImageResult, InitImage, Prompt, SoundSummary, Transcript
 
 if TYPE_CHECKING:
-    from audio2img.diffusion import ImageBackend
+    from audio2img.backends import ImageBackend
     from audio2img.output.record import PictureRecord
 
 Draw = Callable[..., tuple[ImageResult, ...]]
@@ -72,6 +73,7 @@ class Painter:
         self._wishes = wishes
         self._progress = progress
         self._backend: Future[ImageBackend] | None = None
+        self._identity: Future[str] | None = None
 
     def close(self) -> None:
         """Free the model; closing twice is no error."""
@@ -87,12 +89,10 @@ class Painter:
     @cached_property
     def model(self) -> ResolvedModel:
         """The model that draws. Raises ModelError when it cannot be found."""
-        from audio2img.backends.coreml.units import preferred_attention
-
         asked = self._name
         if asked is None and self._wishes.backend != "auto":
             asked = default_name("image", self._wishes.backend)
-        return resolve_model(asked, "image", preferred_attention())
+        return resolve_model(asked, "image", preferred_variant())
 
     def preload(self) -> None:
         """Start loading the image model in the background, if that has not happened yet."""
@@ -139,7 +139,9 @@ class Painter:
     @property
     def model_hash(self) -> str:
         """SHA-256 (hex) of the image model's files; loads the model."""
-        return self._loaded_backend().model_hash
+        self._loaded_backend()
+        assert self._identity is not None
+        return self._identity.result()
 
     def _add_sounds(
         self, text: str, options: Options, sounds: SoundSummary | None
@@ -233,12 +235,14 @@ class Painter:
 
         self._progress.tell(Event("draw", 0.0))
         with self._progress.timed("draw"):
-            return draw(request, report, self._progress.is_cancelled, pixels)
+            images = draw(request, report, self._progress.is_cancelled, pixels)
+        return tuple(replace(image, model_hash=self.model_hash) for image in images)
 
     def _load_backend(self, model: ResolvedModel) -> ImageBackend:
         started = time.perf_counter()
         backend = load_backend(model, self._wishes)
-        how = describe_backend(backend)
+        self._identity = in_background(lambda: backend.identity)
+        how = backend.describe()
         took = f"{model.name} ready in {time.perf_counter() - started:.1f} s"
         self._progress.tell(Event("load", 1.0, f"{took}: {how}" if how else took))
         return backend

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.backends import DrawingWishes
+from audio2img.backends import DrawingWishes, check_backend_name
 from audio2img.diffusion.loras import parse_lora
 from audio2img.pipeline.drawing import Drawing, Painter
 from audio2img.pipeline.events import Event
@@ -64,6 +64,7 @@ class Pipeline:
         threads: int | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
+        check_backend_name(backend)
         files = tuple(parse_lora(str(lora)) for lora in loras)
         wishes = DrawingWishes(backend, compute_units, low_memory, precision, compile, files)
         models = HearingModels(speech_model, sound_model, existing_vad_model(vad_model), threads)

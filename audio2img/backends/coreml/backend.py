@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,19 +22,24 @@ from audio2img.backends.coreml.units import (
     preferred_attention,
 )
 from audio2img.backends.coreml.vae import decode_latents, encode_pixels, is_refused
-from audio2img.background import in_background
-from audio2img.diffusion import (
+from audio2img.backends.protocol import (
     DEFAULT_STRENGTH,
     CancelCheck,
+    Capabilities,
     DrawingStep,
-    ModelDefaults,
-    Pixels,
     ProgressCallback,
+    Sizes,
 )
+from audio2img.diffusion import ModelDefaults, Pixels
 from audio2img.diffusion.noise import NoiseStream
 from audio2img.diffusion.requests import check_request
-from audio2img.diffusion.results import leave_out_refused, make_results
-from audio2img.diffusion.schedulers import make_scheduler, predict_denoised, skipped_steps
+from audio2img.diffusion.results import StageClock, refused_by_checker
+from audio2img.diffusion.schedulers import (
+    SCHEDULER_NAMES,
+    make_scheduler,
+    predict_denoised,
+    skipped_steps,
+)
 from audio2img.errors import CancelledError, UsageError
 from audio2img.types import ImageRequest, ImageResult, LoraUse
 
@@ -51,7 +55,6 @@ class CoreMLBackend:
         self.compute = compute
         self._conditioner = Conditioner(bundle)
         self._parts = parts
-        self._hash: Future[str] = in_background(lambda: bundle.hash)
 
     @classmethod
     def load(
@@ -88,16 +91,29 @@ class CoreMLBackend:
         return self.bundle.settings.name
 
     @property
-    def model_hash(self) -> str:
-        return self._hash.result()
+    def identity(self) -> str:
+        return self.bundle.hash
 
     @property
     def defaults(self) -> ModelDefaults:
         return self.bundle.defaults
 
     @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            sizes=Sizes(self.bundle.contract.size),
+            schedulers=SCHEDULER_NAMES,
+            text_window=self._conditioner.window,
+            init_image="vae_encoder" in self.bundle.parts,
+        )
+
+    @property
     def loras(self) -> tuple[LoraUse, ...]:
         return ()
+
+    def describe(self) -> str:
+        """See ImageBackend."""
+        return f"Core ML on {self.compute.units}: {self.compute.reason}" if self.name == "coreml" else ""
 
     def fit_prompt(self, text: str) -> tuple[str, str]:
         """(kept, dropped): the words that fit into the text encoder's window, and those that do not."""
@@ -111,7 +127,7 @@ class CoreMLBackend:
         init_image: Pixels | None = None,
     ) -> ImageResult:
         """See ImageBackend."""
-        return self._draw(request, [request.index], progress, cancelled, init_image)[0]
+        return self._draw(request, [request.index], progress, cancelled, init_image, lambda result: None)[0]
 
     def generate_all(
         self,
@@ -119,9 +135,10 @@ class CoreMLBackend:
         progress: ProgressCallback | None = None,
         cancelled: CancelCheck | None = None,
         init_image: Pixels | None = None,
+        finished: Callable[[ImageResult], None] = lambda result: None,
     ) -> tuple[ImageResult, ...]:
         """See ImageBackend."""
-        return self._draw(request, list(range(request.count)), progress, cancelled, init_image)
+        return self._draw(request, list(range(request.count)), progress, cancelled, init_image, finished)
 
     def close(self) -> None:
         """Free the parts; closing twice is no error."""
@@ -134,24 +151,29 @@ class CoreMLBackend:
         progress: ProgressCallback | None,
         cancelled: CancelCheck | None,
         init_image: Pixels | None,
+        finished: Callable[[ImageResult], None],
     ) -> tuple[ImageResult, ...]:
         """The pictures of these indices, without those that the safety checker refuses."""
         self._check_request(request, init_image)
-        stops = [time.perf_counter()]
+        clock, results = StageClock(), []
         texts = self._encode(request)
         _check_cancelled(cancelled)
         noise, source = self._noise_and_source(request, init_image)
-        stops.append(time.perf_counter())
-        latents = self._denoise_all(request, indices, texts, noise, source, progress, cancelled)
-        stops.append(time.perf_counter())
-        _check_cancelled(cancelled)
-        pictures = self._decode_all(latents)
-        stops.append(time.perf_counter())
-        kept = self._leave_out_refused(dict(zip(indices, pictures, strict=True)))
-        return make_results(
-            kept, request, stops, len(indices),
-            model=self.model, model_hash=self.model_hash, backend=self.name,
-        )  # fmt: skip
+        clock.stop("encode", len(indices))
+        for done, index in enumerate(indices):
+            report = _Reporter(progress, done, len(indices))
+            latents = self._denoise(request, index, texts, noise[index], source, report, cancelled)
+            clock.stop("denoise")
+            _check_cancelled(cancelled)
+            pixels = self._decode(latents)
+            clock.stop("decode")
+            if not self._is_refused(pixels):
+                results.append(clock.made(pixels, replace(request, index=index), self.model, self.name))
+                finished(results[-1])
+            clock.start()
+        if not results:
+            raise refused_by_checker(self.model)
+        return tuple(results)
 
     def _check_request(self, request: ImageRequest, init_image: Pixels | None) -> None:
         width, height = self.bundle.contract.size
@@ -176,9 +198,9 @@ class CoreMLBackend:
                 encoders, request.prompt, request.negative_prompt, request.long_prompt
             )
 
-    def _decode_all(self, latents: list[Floats]) -> list[Pixels]:
+    def _decode(self, latents: Floats) -> Pixels:
         with self._parts.use("vae_decoder") as (decoder,):
-            return [decode_latents(self.bundle, decoder, one) for one in latents]
+            return decode_latents(self.bundle, decoder, latents)
 
     def _noise_and_source(
         self, request: ImageRequest, init_image: Pixels | None
@@ -195,37 +217,17 @@ class CoreMLBackend:
         with self._parts.use("vae_encoder") as (encoder,):
             return noise, encode_pixels(self.bundle, encoder, init_image, stream.draw((1, *shape)))
 
-    def _denoise_all(
-        self,
-        request: ImageRequest,
-        indices: list[int],
-        texts: Conditioning,
-        noise: Floats,
-        source: Floats | None,
-        progress: ProgressCallback | None,
-        cancelled: CancelCheck | None,
-    ) -> list[Floats]:
-        """The latents (1, channels, height, width) that each picture's walk ends at."""
-        names = self._parts.unet_names
-        ended: list[Floats] = []
-        with self._parts.use(*names) as models:
-            halves = [(self.bundle.parts[name], model) for name, model in zip(names, models, strict=True)]
-            unet = GuidedUNet(self.bundle, halves, texts, request.guidance_scale)
-            for done, index in enumerate(indices):
-                report = _Reporter(progress, done, len(indices))
-                ended.append(self._denoise(request, index, unet, noise[index], source, report, cancelled))
-        return ended
-
     def _denoise(
         self,
         request: ImageRequest,
         index: int,
-        unet: GuidedUNet,
+        texts: Conditioning,
         noise: Floats,
         source: Floats | None,
         report: _Reporter,
         cancelled: CancelCheck | None,
     ) -> Floats:
+        """The latents (1, channels, height, width) that the picture's walk ends at."""
         strength = DEFAULT_STRENGTH if request.strength is None else request.strength
         skip = 0 if source is None else skipped_steps(request.steps, strength)
         scheduler = make_scheduler(
@@ -235,12 +237,17 @@ class CoreMLBackend:
             latents: Floats = noise[None] * np.float32(scheduler.init_noise_sigma)
         else:
             latents = scheduler.add_noise(source, noise[None])
-        for call, timestep in enumerate(scheduler.timesteps):
-            _check_cancelled(cancelled)
-            sample = scheduler.scale_input(latents, call)
-            prediction = unet.predict(sample, float(timestep))
-            latents = scheduler.step(prediction, call, latents)
-            report(call + 1, len(scheduler.timesteps), partial(self._preview, sample, prediction, timestep))
+        names = self._parts.unet_names
+        with self._parts.use(*names) as models:
+            halves = [(self.bundle.parts[name], model) for name, model in zip(names, models, strict=True)]
+            unet = GuidedUNet(self.bundle, halves, texts, request.guidance_scale)
+            for call, timestep in enumerate(scheduler.timesteps):
+                _check_cancelled(cancelled)
+                sample = scheduler.scale_input(latents, call)
+                prediction = unet.predict(sample, float(timestep))
+                latents = scheduler.step(prediction, call, latents)
+                preview = partial(self._preview, sample, prediction, timestep)
+                report(call + 1, len(scheduler.timesteps), preview)
         return latents
 
     def _preview(self, sample: Floats, prediction: Floats, timestep: float) -> Pixels:
@@ -248,13 +255,11 @@ class CoreMLBackend:
         denoised = predict_denoised(settings.facts.scheduler, sample, prediction, timestep)
         return settings.preview.draw(denoised[0])
 
-    def _leave_out_refused(self, pictures: dict[int, Pixels]) -> dict[int, Pixels]:
+    def _is_refused(self, pixels: Pixels) -> bool:
         if "safety_checker" not in self.bundle.parts:
-            return pictures
+            return False
         with self._parts.use("safety_checker") as (checker,):
-            return leave_out_refused(
-                pictures, lambda pixels: is_refused(self.bundle, checker, pixels), self.model
-            )
+            return is_refused(self.bundle, checker, pixels)
 
 
 class _Reporter:

@@ -60,6 +60,11 @@ class Conditioner:
             ]
         )
 
+    @property
+    def window(self) -> int:
+        """Tokens that the text encoder reads at once."""
+        return self._windows.length
+
     def fit(self, text: str) -> tuple[str, str]:
         """See PromptWindows."""
         return self._windows.fit(text)

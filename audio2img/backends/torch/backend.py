@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audio2img.backends.protocol import (
+    DEFAULT_STRENGTH,
+    CancelCheck,
+    Capabilities,
+    DrawingStep,
+    ProgressCallback,
+    Sizes,
+)
 from audio2img.backends.torch.conditioning import Conditioner, Conditioning
 from audio2img.backends.torch.facts import read_facts
 from audio2img.backends.torch.folder import ModelFolder, looks_like_ours, read_folder
@@ -18,19 +25,12 @@ from audio2img.backends.torch.plan import Needs, Plan, Wishes, find_device, make
 from audio2img.backends.torch.schedulers import Walk
 from audio2img.backends.torch.unet import Direct, GuidedUNet, Replayed
 from audio2img.backends.torch.vae import Preview, decode_latents, encode_pixels, is_refused
-from audio2img.background import in_background
-from audio2img.diffusion import (
-    DEFAULT_STRENGTH,
-    CancelCheck,
-    DrawingStep,
-    ModelDefaults,
-    Pixels,
-    ProgressCallback,
-)
+from audio2img.diffusion import ModelDefaults, Pixels
 from audio2img.diffusion.loras import LoraFile
 from audio2img.diffusion.noise import NoiseStream
 from audio2img.diffusion.requests import check_request
-from audio2img.diffusion.results import leave_out_refused, make_results
+from audio2img.diffusion.results import StageClock, refused_by_checker
+from audio2img.diffusion.schedulers import SCHEDULER_NAMES
 from audio2img.errors import CancelledError, MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest, ImageResult, LoraUse
 
@@ -40,9 +40,7 @@ logger = logging.getLogger(__name__)
 class DiffusersBackend:
     """An image model in diffusers' form, ready to draw: an ImageBackend."""
 
-    def __init__(
-        self, model: ModelFolder, parts: Parts, loras: Sequence[LoraUse], model_hash: Future[str]
-    ) -> None:
+    def __init__(self, model: ModelFolder, parts: Parts, loras: Sequence[LoraUse]) -> None:
         """Use `load`, which makes these from a folder or a file."""
         self.folder = model
         self._loras = tuple(loras)
@@ -51,7 +49,7 @@ class DiffusersBackend:
         self._conditioner = Conditioner(model, self._facts)
         self._ask: Any = None
         self._preview: Preview | None = None
-        self._hash = model_hash
+        self._identity: str | None = None
 
     @classmethod
     def load(
@@ -73,9 +71,8 @@ class DiffusersBackend:
         model = find_model(Path(path), name)
         used = [lora.as_recorded() for lora in loras]
         plan = make_plan(find_device(wishes.device), find_needs(model), wishes)
-        model_hash = in_background(lambda: model.hash(plan.is_half))
         try:
-            return cls(model, load_parts(model, plan, loras), used, model_hash)
+            return cls(model, load_parts(model, plan, loras), used)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -90,12 +87,24 @@ class DiffusersBackend:
         return self.folder.name
 
     @property
-    def model_hash(self) -> str:
-        return self._hash.result()
+    def identity(self) -> str:
+        if self._identity is None:
+            self._identity = self.folder.hash(self.plan.is_half)
+        return self._identity
 
     @property
     def defaults(self) -> ModelDefaults:
         return self._facts.defaults
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            sizes=self._sizes,
+            schedulers=SCHEDULER_NAMES,
+            text_window=self._conditioner.window,
+            at_once=self.plan.batch,
+            loras=True,
+        )
 
     @property
     def loras(self) -> tuple[LoraUse, ...]:
@@ -105,6 +114,10 @@ class DiffusersBackend:
     def plan(self) -> Plan:
         """How this machine draws."""
         return self._parts.plan
+
+    def describe(self) -> str:
+        """See ImageBackend."""
+        return self.plan.describe()
 
     def fit_prompt(self, text: str) -> tuple[str, str]:
         """(kept, dropped): the words that fit into the text encoder's window, and those that do not."""
@@ -118,7 +131,7 @@ class DiffusersBackend:
         init_image: Pixels | None = None,
     ) -> ImageResult:
         """See ImageBackend."""
-        return self._draw(request, [request.index], progress, cancelled, init_image)[0]
+        return self._draw(_Job(request, [request.index], progress, cancelled, init_image))[0]
 
     def generate_all(
         self,
@@ -126,9 +139,11 @@ class DiffusersBackend:
         progress: ProgressCallback | None = None,
         cancelled: CancelCheck | None = None,
         init_image: Pixels | None = None,
+        finished: Callable[[ImageResult], None] = lambda result: None,
     ) -> tuple[ImageResult, ...]:
         """See ImageBackend. Pictures drawn in one batch are those of `generate` up to rounding."""
-        return self._draw(request, list(range(request.count)), progress, cancelled, init_image)
+        job = _Job(request, list(range(request.count)), progress, cancelled, init_image, finished)
+        return self._draw(job)
 
     def close(self) -> None:
         """Free the parts; closing twice is no error."""
@@ -136,19 +151,11 @@ class DiffusersBackend:
         self._ask = self._preview = None
         release_memory()
 
-    def _draw(
-        self,
-        request: ImageRequest,
-        indices: list[int],
-        progress: ProgressCallback | None,
-        cancelled: CancelCheck | None,
-        init_image: Pixels | None,
-    ) -> tuple[ImageResult, ...]:
-        """The pictures of these indices; once more with less memory where that has run out."""
+    def _draw(self, job: _Job) -> tuple[ImageResult, ...]:
+        """The pictures of a job; what is left of it once more with less memory where that has run out."""
         import torch
 
-        self._check_request(request, init_image)
-        job = _Job(request, indices, progress, cancelled, init_image)
+        self._check_request(job.request, job.init_image)
         with torch.no_grad():
             try:
                 return self._draw_once(job)
@@ -171,31 +178,38 @@ class DiffusersBackend:
                 raise
 
     def _draw_once(self, job: _Job) -> tuple[ImageResult, ...]:
-        request, indices = job.request, job.indices
-        stops = [time.perf_counter()]
-        texts = self._encode(request)
+        """Draw in batches what is not finished yet, and hand over each picture as soon as it is."""
+        clock = StageClock()
+        texts = self._encode(job.request)
         job.check_cancelled()
         noise, source = self._noise_and_source(job, texts.positive[0].states)
-        stops.append(time.perf_counter())
-        latents = self._denoise_all(job, texts, noise, source)
-        stops.append(time.perf_counter())
-        job.check_cancelled()
-        pictures = self._decode_all(latents)
-        stops.append(time.perf_counter())
-        kept = self._leave_out_refused(dict(zip(indices, pictures, strict=True)))
-        return make_results(
-            kept, request, stops, len(indices),
-            model=self.model, model_hash=self.model_hash, backend=self.name,
-        )  # fmt: skip
+        clock.stop("encode", len(job.indices))
+        size = self._batch_size(job.request)
+        while batch := job.waiting[:size]:
+            ended = self._denoise(job, batch, texts, noise[batch], source)
+            clock.stop("denoise", len(batch))
+            job.check_cancelled()
+            for index, latents in zip(batch, ended, strict=True):
+                pixels = self._decode(latents)
+                clock.stop("decode")
+                is_refused = self._is_refused(pixels)
+                request = replace(job.request, index=index)
+                job.hand_over(
+                    index, None if is_refused else clock.made(pixels, request, self.model, self.name)
+                )
+                clock.start()
+        if not job.results:
+            raise refused_by_checker(self.model)
+        return tuple(job.results)
 
     def _check_request(self, request: ImageRequest, init_image: Pixels | None) -> None:
         width, height = self._size(request)
-        step = self.folder.factor * self._widest_stride()
-        if width % step or height % step:
-            near = [max(step, round(side / step) * step) for side in (width, height)]
+        sizes = self._sizes
+        if not sizes.includes(width, height):
+            near = sizes.nearest(width, height)
             raise UsageError(
                 f"the model {self.model} cannot draw {width}x{height} pixels: "
-                f"both must be multiples of {step}",
+                f"both must be multiples of {sizes.multiple}",
                 f"ask for {near[0]}x{near[1]}",
             )
         check_request(request, init_image)
@@ -207,9 +221,10 @@ class DiffusersBackend:
     def _size(self, request: ImageRequest) -> tuple[int, int]:
         return request.width or self._facts.defaults.width, request.height or self._facts.defaults.height
 
-    def _widest_stride(self) -> int:
-        """How often the UNet halves its latents."""
-        return int(2 ** (len(self.folder.parts["unet"].config["block_out_channels"]) - 1))
+    @property
+    def _sizes(self) -> Sizes:
+        stride = 2 ** (len(self.folder.parts["unet"].config["block_out_channels"]) - 1)  # its widest
+        return Sizes((self.defaults.width, self.defaults.height), self.folder.factor * stride)
 
     def _encode(self, request: ImageRequest) -> Conditioning:
         with self._parts.use(*self._conditioner.encoder_names) as encoders:
@@ -237,22 +252,6 @@ class DiffusersBackend:
             source = encode_pixels(vae, job.init_image, (width, height), fresh.to(vae.device))
         return noise, source.to("cpu", like.dtype)
 
-    def _denoise_all(self, job: _Job, texts: Conditioning, noise: Any, source: Any | None) -> list[Any]:
-        """The latents (1, channels, height, width) that each picture's walk ends at."""
-        ended: list[Any] = []
-        with self._parts.use("unet") as (net,):
-            if self._ask is None:
-                self._ask = Replayed(net) if self.plan.graphs else Direct(net)
-            config = self.folder.parts["unet"].config
-            unet = GuidedUNet(self._ask, config, texts, job.request.guidance_scale, self._size(job.request))
-            size = self._batch_size(job.request)
-            for first in range(0, len(job.indices), size):
-                batch = job.indices[first : first + size]
-                ended += self._denoise(job, batch, unet, noise[batch], source, first).split(1)
-        for latents in ended:
-            self._check_finite(latents)
-        return ended
-
     def _batch_size(self, request: ImageRequest) -> int:
         """How many pictures of this size the plan draws at once."""
         width, height = self._size(request)
@@ -260,9 +259,9 @@ class DiffusersBackend:
         return max(1, int(self.plan.batch * usual / (width * height)))
 
     def _denoise(
-        self, job: _Job, batch: list[int], unet: GuidedUNet, noise: Any, source: Any | None, done: int
-    ) -> Any:
-        """Latents (n, channels, height, width) of the pictures of `batch`. done: pictures before them."""
+        self, job: _Job, batch: list[int], texts: Conditioning, noise: Any, source: Any | None
+    ) -> list[Any]:
+        """The latents (1, channels, height, width) that the walk of each picture of `batch` ends at."""
         request, device = job.request, self.plan.device.kind
         strength = DEFAULT_STRENGTH if request.strength is None else request.strength
         walk = Walk(
@@ -271,18 +270,23 @@ class DiffusersBackend:
         )  # fmt: skip
         latents = walk.start(noise, source).to(device)
         timesteps = [timestep.to(device) for timestep in walk.timesteps]
-        for call, timestep in enumerate(timesteps):
-            job.check_cancelled()
-            shown = walk.scale(latents, call)
-            prediction = unet.predict(shown, timestep)
-            before, latents = latents, walk.step(prediction, call, latents)
-            if job.progress is not None:
-                preview = self._draw_preview(walk, before, shown, prediction, call)
-                n_calls = len(timesteps)
-                job.progress(
-                    DrawingStep(done * n_calls + (call + 1) * len(batch), len(job.indices) * n_calls, preview)
-                )
-        return latents
+        done, n_calls = len(job.indices) - len(job.waiting), len(timesteps)
+        with self._parts.use("unet") as (net,):
+            if self._ask is None:
+                self._ask = Replayed(net) if self.plan.graphs else Direct(net)
+            config = self.folder.parts["unet"].config
+            unet = GuidedUNet(self._ask, config, texts, request.guidance_scale, self._size(request))
+            for call, timestep in enumerate(timesteps):
+                job.check_cancelled()
+                shown = walk.scale(latents, call)
+                prediction = unet.predict(shown, timestep)
+                before, latents = latents, walk.step(prediction, call, latents)
+                if job.progress is not None:
+                    preview = self._draw_preview(walk, before, shown, prediction, call)
+                    steps = done * n_calls + (call + 1) * len(batch)
+                    job.progress(DrawingStep(steps, len(job.indices) * n_calls, preview))
+        self._check_finite(latents)
+        return list(latents.split(1))
 
     def _draw_preview(
         self, walk: Walk, latents: Any, shown: Any, prediction: Any, call: int
@@ -303,19 +307,19 @@ class DiffusersBackend:
             remedy = "try: --precision full" if half else "try another --scheduler, or get the model again"
             raise ModelError(f"the UNet of {self.model} gave numbers that are none", remedy)
 
-    def _decode_all(self, latents: list[Any]) -> list[Pixels]:
+    def _decode(self, latents: Any) -> Pixels:
         with self._parts.use("vae") as (vae,):
-            return [decode_latents(vae, one) for one in latents]
+            return decode_latents(vae, latents)
 
-    def _leave_out_refused(self, pictures: dict[int, Pixels]) -> dict[int, Pixels]:
+    def _is_refused(self, pixels: Pixels) -> bool:
         if "safety_checker" not in self.folder.parts:
-            return pictures
+            return False
         with self._parts.use("safety_checker") as (checker,):
-            return leave_out_refused(pictures, lambda pixels: is_refused(checker, pixels), self.model)
+            return is_refused(checker, pixels)
 
 
 class _Job:
-    """What one call asks for, and whom it tells."""
+    """What one call asks for, whom it tells, and what is finished of it."""
 
     def __init__(
         self,
@@ -324,9 +328,19 @@ class _Job:
         progress: ProgressCallback | None,
         cancelled: CancelCheck | None,
         init_image: Pixels | None,
+        finished: Callable[[ImageResult], None] = lambda result: None,
     ) -> None:
         self.request, self.indices, self.init_image = request, indices, init_image
-        self.progress, self._cancelled = progress, cancelled
+        self.progress, self._cancelled, self._finished = progress, cancelled, finished
+        self.waiting = list(indices)
+        self.results: list[ImageResult] = []
+
+    def hand_over(self, index: int, result: ImageResult | None) -> None:
+        """Picture `index` is done; None where it is refused."""
+        self.waiting.remove(index)
+        if result is not None:
+            self.results.append(result)
+            self._finished(result)
 
     def check_cancelled(self) -> None:
         if self._cancelled is not None and self._cancelled():

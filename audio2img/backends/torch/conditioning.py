@@ -51,6 +51,11 @@ class Conditioner:
             tokenizers.append(ClipTokenizer.from_folder(folder, pad, length))
         self._windows = PromptWindows(tokenizers)
 
+    @property
+    def window(self) -> int:
+        """Tokens that the text encoder reads at once."""
+        return self._windows.length
+
     def fit(self, text: str) -> tuple[str, str]:
         """See PromptWindows."""
         return self._windows.fit(text)

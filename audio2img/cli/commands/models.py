@@ -109,11 +109,11 @@ def describe(wanted: Wanted) -> dict[str, Any]:
 
 
 def _is_default(wanted: Wanted) -> bool:
-    from audio2img.backends.coreml.units import preferred_attention
+    from audio2img.backends import preferred_variant
 
     if wanted.row.name != default_name(wanted.row.kind):
         return False
-    return wanted.variant.name in ("", preferred_attention() or wanted.row.variants[0].name)
+    return wanted.variant.name in ("", preferred_variant() or wanted.row.variants[0].name)
 
 
 def _path_of(row: ModelRow, receipt: Receipt | None) -> str | None:

@@ -52,11 +52,11 @@ def command(
 
 def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
     """The models meant by `names`, each once. Raises ModelError for unknown ones."""
-    from audio2img.backends.coreml.units import preferred_attention
+    from audio2img.backends import preferred_variant
 
     plain = [default_name(kind) for kind in DEFAULT_KINDS] if DEFAULT in names else []
     plain += [name for name in names if name != DEFAULT]
-    models = [find_wanted(name, preferred_attention()) for name in plain]
+    models = [find_wanted(name, preferred_variant()) for name in plain]
     return list({model.key: model for model in models}.values())
 
 

@@ -17,10 +17,10 @@ from audio2img.store.catalog import resolve_model, split_name
 @talk_options
 def command(name: str, as_json: bool, **given: Any) -> None:
     """Where a model is, for scripts and other tools. Exits with 4 when it is not on this machine."""
-    from audio2img.backends.coreml.units import preferred_attention
+    from audio2img.backends import preferred_variant
 
     row, _ = split_name(name)
-    model = resolve_model(name, row.kind, preferred_attention())
+    model = resolve_model(name, row.kind, preferred_variant())
     if as_json:
         print_json({"name": model.name, "kind": model.kind, "format": model.format, "path": str(model.path)})
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from audio2img.backends import name_of_recorded
 from audio2img.cli.display import Display
 from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
@@ -137,7 +138,7 @@ def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple
     if (init_image or given["strength"]) and request.init_image is None:
         option = "--init-image" if init_image else "--strength"
         raise UsageError(f"{picture} was not drawn from another picture", f"leave {option} out")
-    backend = given["backend"] or ("diffusers" if record.backend == "diffusers" else None)
+    backend = given["backend"] or (None if given["model"] else name_of_recorded(record.backend))
     chosen = {**given, "model": given["model"] or record.model, "backend": backend}
     with open_pipeline(chosen, display) as pipeline:
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from audio2img.backends.coreml import parts as parts_module
 from audio2img.backends.coreml.backend import CoreMLBackend
-from audio2img.diffusion import DrawingStep
+from audio2img.backends.protocol import DrawingStep
 from audio2img.diffusion.pictures import CLIP_MEAN, CLIP_STD
 from audio2img.errors import CancelledError, ModelError, NothingToDrawError, UsageError
 from audio2img.types import ImageRequest, InitImage
