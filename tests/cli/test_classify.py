@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audio2img.output.wav import write_wav
+from audio2img.output.sound import write_sound
 from audio2img.types import AudioClip
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -132,12 +132,12 @@ def surf(seconds: float) -> np.ndarray[Any, Any]:
 
 @pytest.fixture
 def sea(tmp_path: Path) -> Path:
-    return write_wav(AudioClip(surf(6)), tmp_path / "sea.wav")
+    return write_sound(AudioClip(surf(6)), tmp_path / "sea.wav")
 
 
 @pytest.fixture
 def quiet(tmp_path: Path) -> Path:
-    return write_wav(AudioClip(np.zeros(32_000, np.float32)), tmp_path / "quiet.wav")
+    return write_sound(AudioClip(np.zeros(32_000, np.float32)), tmp_path / "quiet.wav")
 
 
 def test_sounds_become_a_picture_that_remembers_them(audio2img: Command, sea: Path) -> None:
@@ -177,7 +177,7 @@ def test_both_puts_the_sounds_into_the_spoken_prompt(audio2img: Command, tmp_pat
 
     spoken = decode_audio(Path(__file__).parents[2] / "models" / "mini" / "demo.flac").samples
     mixed = np.concatenate([spoken, surf(6)])
-    path = write_wav(AudioClip(mixed), tmp_path / "mixed.wav")
+    path = write_sound(AudioClip(mixed), tmp_path / "mixed.wav")
     model = Path(__file__).parents[2] / "models" / "mini" / "coreml"  # by its path a model like any other
     table, _ = draw(audio2img, path, "--hear", "both", "--model", model)
     assert table["prompt"].startswith("a big red house at night, waves breaking on a shore")
@@ -196,7 +196,7 @@ def test_templates_by_name(audio2img: Command, sea: Path) -> None:
 
 def test_words_that_the_mini_model_does_not_know_are_said(audio2img: Command, tmp_path: Path) -> None:
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 16_000)
-    path = write_wav(AudioClip(tone.astype(np.float32)), tmp_path / "tone.wav")
+    path = write_sound(AudioClip(tone.astype(np.float32)), tmp_path / "tone.wav")
     table, errors = draw(audio2img, path, "--hear", "sounds")
     assert table["prompt"] == "a telephone off the hook"
     assert "the mini model does not know: telephone, off, hook" in errors

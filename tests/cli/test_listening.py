@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -249,6 +250,27 @@ def test_the_microphone_of_the_settings(
     assert_fails(named, 2, "no microphone fits 'a headset'", "0 default")
     audio2img("devices", "--use", "default", env=microphone.environment)
     assert settings.read_text() == "# mine\nsteps = 4\n"
+
+
+@pytest.mark.parametrize("ending", ["mp3", "flac", "opus", "m4a"])
+def test_a_recording_is_what_its_ending_says(
+    microphone: LiveMicrophone, audio2img: Any, tmp_path: Path, ending: str
+) -> None:
+    done = audio2img("record", "--seconds", "0.5", "-o", f"said.{ending}", env=microphone.environment)
+    assert (done.returncode, done.stdout) == (0, f"said.{ending}\n")
+    with av.open(str(tmp_path / f"said.{ending}")) as file:
+        [stream] = file.streams
+        assert stream.codec_context.name.startswith({"m4a": "aac"}.get(ending, ending))
+
+
+def test_a_recording_of_another_ending_is_refused_before_the_microphone_opens(
+    microphone: LiveMicrophone, audio2img: Any, tmp_path: Path, assert_fails: Any
+) -> None:
+    """The microphone named here does not exist, which is said when it is looked for."""
+    arguments = ["--device", "a headset", "--seconds", "0.5", "-o", "said.aif"]
+    refused = audio2img("record", *arguments, env=microphone.environment)
+    assert_fails(refused, 2, "the ending .aif", ".wav, .flac, .opus, .m4a, .mp3")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keeping_what_is_a_file_already_is_refused(

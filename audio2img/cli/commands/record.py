@@ -1,4 +1,4 @@
-"""`audio2img record`: from a microphone into a WAV file."""
+"""`audio2img record`: from a microphone into a file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from audio2img.types import AudioClip
 
 
 @click.command("record")
-@click.option("-o", "--output", default="recording.wav", metavar="FILE.wav", help="Where the sound goes.")
+@click.option(
+    "-o",
+    "--output",
+    default="recording.wav",
+    metavar="FILE",
+    help="Where the sound goes: .wav, .flac, .opus, .m4a or .mp3.",
+)
 @microphone_options
 @talk_options
 def command(output: str, **given: Any) -> None:
-    """Record from a microphone into a WAV file (16 kHz, mono, 16 bit). Prints its path.
+    """Record from a microphone into a file (16 kHz, mono). Prints its path.
 
     It begins with the first word and ends when the speaker stops, or at Enter or Ctrl-D.
     """
-    from audio2img.output.wav import write_wav
+    from audio2img.output.sound import sound_format, write_sound
 
+    path = Path(output).expanduser()
+    sound_format(path)  # before the microphone opens
     with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
 
         def job() -> AudioClip:
@@ -33,4 +41,4 @@ def command(output: str, **given: Any) -> None:
             return pipeline.listen(live_input(given))
 
         clip = run_job(pipeline, job)
-    click.echo(write_wav(clip, Path(output).expanduser()))
+    click.echo(write_sound(clip, path))

@@ -124,9 +124,9 @@ def _hear(
 
 
 def _keep(clip: AudioClip, name: Path, display: Display) -> None:
-    from audio2img.output.wav import write_wav
+    from audio2img.output.sound import write_sound
 
-    display.say(f"the recording is in {write_wav(clip, name.with_suffix('.wav'))}")
+    display.say(f"the recording is in {write_sound(clip, name.with_suffix('.wav'))}")
 
 
 def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:
