@@ -75,6 +75,8 @@ def look(action: Action, place: Place, command: Path | None) -> Found:
     path = place.path(action)
     if not os.path.lexists(path):
         return Found(action, path, "absent")
+    if path.is_symlink():  # nothing that we make is one
+        return Found(action, path, "foreign")
     content = _read(action, place)
     script = _script_of(content)
     if name_in_script(script) != action.name:
@@ -139,9 +141,15 @@ def uninstall(action: Action, place: Place) -> Path | None:
 
 
 def clear(place: Place) -> None:
-    """Remove what killed runs left, and the folders that are only ours once they are empty."""
+    """Remove what killed runs left, and the folders that are only ours once they are empty.
+
+    In a folder that somebody chose, which another machine may write into, only what is old.
+    """
     for folder in {place.workflows, place.shortcuts}:
-        files.clear_leftovers(folder, older_than_s=0.0)
+        if place.is_live:
+            files.clear_leftovers(folder, older_than_s=0.0)
+        else:
+            files.clear_leftovers(folder)
     if place.is_live:
         for folder in (place.shortcuts / "unsigned", place.shortcuts, place.shortcuts.parent):
             with contextlib.suppress(OSError):  # not there, or something else is in it
@@ -182,13 +190,10 @@ def _build(action: Action, command: Path) -> dict[str, bytes] | bytes:
 
 
 def _read(action: Action, place: Place) -> dict[str, bytes] | bytes:
-    """The same as it lies there; empty when it cannot be read, or is a link to somewhere else."""
-    path = place.path(action)
+    """The same as it lies there; empty when it cannot be read."""
     try:
-        if path.is_symlink():
-            return b""
         return (
-            automator.read_workflow(path)
+            automator.read_workflow(place.path(action))
             if action.kind == "quick action"
             else place.source(action).read_bytes()
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import plistlib
 import shutil
+import time
 
 import pytest
 
@@ -210,3 +211,37 @@ def test_uninstalling_removes_what_a_kill_left(mac, command):
     clear(place)
     assert [path.name for path in place.workflows.iterdir()] == [".audio2img-notes"]
     assert not place.shortcuts.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs macOS or Linux")
+def test_uninstalling_from_a_chosen_folder_removes_only_what_is_ours_and_old(tmp_path, command):
+    """Whatever begins as our temporary names do, but is none of them, was made by somebody else."""
+    place = folder_place(tmp_path / "dest")
+    install(QUICK, place, command)
+    gone, live = 999999999, os.getpid()  # the first is no process that can be
+    kept = [
+        ".audio2img-notes", ".audio2img-backup.part", f".audio2img-{gone}-0123.part",
+        f".audio2img-{gone}-0123456789abcdef.part.txt", f".audio2img-{gone}-{'a' * 16}.part",
+        f".audio2img-{live}-{'b' * 16}.part",
+    ]  # fmt: skip
+    for name in [*kept, f".audio2img-{gone}-{'c' * 16}.part"]:
+        (place.workflows / name / "mine").mkdir(parents=True)
+        if "aaaa" not in name:  # of a run a moment ago, on another machine perhaps
+            hours_ago = time.time() - 2 * 3600
+            os.utime(place.workflows / name, (hours_ago, hours_ago))
+    uninstall(QUICK, place)
+    clear(place)
+    assert sorted(path.name for path in place.workflows.iterdir()) == sorted(kept)
+    assert all((place.workflows / name / "mine").is_dir() for name in kept)
+
+
+def test_a_link_in_the_place_of_a_signed_shortcut_is_not_written_through(mac, command, tmp_path):
+    place = live_place()
+    install(SHORTCUT, place, command)
+    target = tmp_path / "mine.txt"
+    target.write_text("mine")
+    place.path(SHORTCUT).unlink()
+    place.path(SHORTCUT).symlink_to(target)
+    with pytest.raises(InputError, match="was not made by audio2img"):
+        install(SHORTCUT, place, command)
+    assert target.read_text() == "mine"
