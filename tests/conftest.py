@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.written_packages"]
 
@@ -20,6 +21,9 @@ MINI = ROOT / "models" / "mini"
 ACCEPTED_SKIPS = ("needs macOS", "needs Windows", "needs CUDA")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+settings.register_profile("audio2img", deadline=None)  # the machine may be busy
+settings.load_profile("audio2img")
 
 # A shell starts what it puts into the background with Ctrl-C ignored, and every process inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
