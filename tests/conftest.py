@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,6 +18,7 @@ pytest_plugins = ["tests.written_packages"]
 
 ROOT = Path(__file__).resolve().parent.parent
 MINI = ROOT / "models" / "mini"
+STAND_IN = ROOT / "tests" / "stand_in"
 
 # Reasons a full run (AUDIO2IMG_TESTS_STRICT=1) accepts: hardware and systems it cannot have.
 ACCEPTED_SKIPS = ("needs macOS", "needs Windows", "needs CUDA")
@@ -73,32 +76,49 @@ def demo_audio() -> Path:
     return MINI / "demo.flac"
 
 
+class Asked(Sequence[tuple[str, str]]):
+    """What has been asked of the stand-in so far, in this process and in its children."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def _rows(self) -> list[tuple[str, str]]:
+        lines = self._log.read_text(encoding="utf-8").splitlines() if self._log.exists() else []
+        return [(what, detail) for what, detail in map(json.loads, lines)]
+
+    def __len__(self) -> int:
+        return len(self._rows())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._rows() == other
+
+    def __repr__(self) -> str:
+        return repr(self._rows())
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @pytest.fixture
-def core_ml_stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """A Mac as far as this package asks: at the one place where it calls coremltools, the reference
-    runtime stands in. Gives the list of what was asked of it: ("compile", name) and ("open", units).
+def core_ml_stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    """A Mac as far as this package asks, in this process and in the children it starts: at the one place
+    where it calls coremltools, the reference runtime stands in (see stand_in/sitecustomize.py).
 
-    What it compiles holds the package and the metadata.json that Apple's compiler writes.
+    Gives what was asked of it: ("compile", name) and ("open", units).
     """
-    from audio2img.backends.coreml import apple
-    from audio2img.mlprogram.mlpackage import Package
-    from audio2img.mlprogram.reference import ReferenceModel
-
-    asked: list[tuple[str, str]] = []
-
-    def compile_package(package: Path, destination: Path) -> None:
-        asked.append(("compile", package.name))
-        write_compiled(package, destination)
-
-    def open_compiled(path: Path, compute_units: str) -> ReferenceModel:
-        asked.append(("open", compute_units))
-        return ReferenceModel(Package(path / "stand-in.mlpackage"))
-
-    monkeypatch.setattr(apple, "is_here", lambda: True)
-    monkeypatch.setattr(apple, "versions", lambda: ("9.0", "15.1"))
-    monkeypatch.setattr(apple, "compile_package", compile_package)
-    monkeypatch.setattr(apple, "open_compiled", open_compiled)
-    return asked
+    spec = importlib.util.spec_from_file_location("stand_in", STAND_IN / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    log = tmp_path_factory.mktemp("stand-in") / "log"
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
+    monkeypatch.setenv("STAND_IN", "{}")
+    monkeypatch.setenv("STAND_IN_LOG", str(log))
+    module.take_the_place_of_core_ml({}, monkeypatch.setattr)
+    return Asked(log)
 
 
 def write_compiled(package: Path, destination: Path) -> None:

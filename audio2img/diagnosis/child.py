@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from audio2img.backends.coreml.process import describe_end
 from audio2img.diagnosis.watch import Arrays
 from audio2img.diagnosis.worker import Job, write_job
 
@@ -70,7 +70,7 @@ class Workshop:
                 stderr=subprocess.STDOUT,
                 timeout=self._limit_s,
             )
-            failure = "" if done.returncode == 0 else _describe_end(done.returncode, done.stdout)
+            failure = "" if done.returncode == 0 else describe_end(done.returncode, _lines(done.stdout))
         except subprocess.TimeoutExpired:
             failure = f"stopped after {self._limit_s:.0f} s"
         figures = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
@@ -82,13 +82,5 @@ class Workshop:
         return Outcome(figures, arrays, error, figures.get("remedy", ""), figures.get("is_of_machine", False))
 
 
-def _describe_end(code: int, output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    last = f": {lines[-1].strip()[:200]}" if lines else ""
-    if code >= 0:
-        return f"failed with exit code {code}{last}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"crashed ({name}){last}"
+def _lines(output: bytes) -> list[str]:
+    return [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]

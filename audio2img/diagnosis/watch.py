@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from audio2img.backends.coreml.bundle import Bundle
 from audio2img.backends.coreml.parts import Parts
 from audio2img.backends.coreml.runtime import Model, load_part
+from audio2img.backends.protocol import CancelCheck
 from audio2img.errors import MachineError
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.reference import ReferenceModel
@@ -42,7 +43,7 @@ class WatchedParts(Parts):
         self.calls: list[Call] = []
         self._is_reference = is_reference
 
-    def _load(self, name: str) -> Model:
+    def _load(self, name: str, cancelled: CancelCheck | None = None) -> Model:
         path = self.bundle.parts[name].path
         model = load_reference(path) if self._is_reference else load_part(path, self._compute_units)
         return _Watched(name, model, self.calls)

@@ -1,6 +1,8 @@
 """The one place where coremltools is called to run models: Core ML itself, on macOS.
 
-Tests on other systems put the reference runtime in the place of these functions.
+coremltools holds Python's lock while it loads, compiles and predicts, so that every other thread
+stands still: what draws calls this in a process of its own (see process). Tests on other systems
+put the reference runtime in the place of these functions.
 """
 
 from __future__ import annotations
@@ -31,6 +33,12 @@ def is_here() -> bool:
 def versions() -> tuple[str, str]:
     """(of coremltools, of macOS). Raises MachineError without coremltools."""
     return str(_coremltools().__version__), platform.mac_ver()[0]
+
+
+def prepare() -> None:
+    """Import coremltools, which takes seconds, before it is needed. Raises MachineError without it."""
+    if is_here():
+        _coremltools()
 
 
 def open_compiled(path: Path, compute_units: str) -> Predictor:

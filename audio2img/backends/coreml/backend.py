@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.bundle import Bundle, load_bundle
 from audio2img.backends.coreml.conditioning import Conditioner, Conditioning
 from audio2img.backends.coreml.parts import Parts
+from audio2img.backends.coreml.process import ModelProcess
 from audio2img.backends.coreml.runtime import runtime_name
 from audio2img.backends.coreml.unet import GuidedUNet
 from audio2img.backends.coreml.units import (
@@ -63,23 +65,35 @@ class CoreMLBackend:
         name: str | None = None,
         compute_units: str | None = None,
         low_memory: bool | None = None,
+        cancelled: CancelCheck | None = None,
+        own_process: bool | None = None,
     ) -> CoreMLBackend:
         """Load the model in the folder `path`, and check it before anything is drawn.
 
         name: what to call the model; None takes its own name. compute_units: of units.COMPUTE_UNITS;
         None chooses by the machine and the model. low_memory: load one part at a time, when its turn
-        comes; None does so on a Mac of 8 GB.
+        comes; None does so on a Mac of 8 GB. cancelled: asked while the parts are loaded.
+        own_process: run the parts in a process of their own; None does so where Core ML runs them.
         Raises ModelError if a part is missing, damaged or of another contract, MachineError if this
-        machine cannot run it, UsageError for compute units that do not exist.
+        machine cannot run it, UsageError for compute units that do not exist, CancelledError.
         """
         compute = choose_compute(compute_units)
-        bundle = load_bundle(Path(path), name, preferred_attention())
-        if compute_units is None:
-            compute = choose_compute(attention=bundle.attention)
-        parts = Parts(bundle, compute.units, has_small_memory() if low_memory is None else low_memory)
-        backend = cls(bundle, parts, compute)
-        if not parts.low_memory:
-            parts.load_all()
+        process = ModelProcess() if (apple.is_here() if own_process is None else own_process) else None
+        try:
+            if process is not None:
+                process.start()  # it imports what it needs while the bundle is read here
+            bundle = load_bundle(Path(path), name, preferred_attention())
+            if compute_units is None:
+                compute = choose_compute(attention=bundle.attention)
+            small = has_small_memory() if low_memory is None else low_memory
+            parts = Parts(bundle, compute.units, small, process)
+            backend = cls(bundle, parts, compute)
+            if not parts.low_memory:
+                parts.load_all(cancelled)
+        except BaseException:
+            if process is not None:
+                process.close()
+            raise
         return backend
 
     @property
@@ -156,18 +170,18 @@ class CoreMLBackend:
         """The pictures of these indices, without those that the safety checker refuses."""
         self._check_request(request, init_image)
         clock, results = StageClock(), []
-        texts = self._encode(request)
+        texts = self._encode(request, cancelled)
         _check_cancelled(cancelled)
-        noise, source = self._noise_and_source(request, init_image)
+        noise, source = self._noise_and_source(request, init_image, cancelled)
         clock.stop("encode", len(indices))
         for done, index in enumerate(indices):
             report = _Reporter(progress, done, len(indices))
             latents = self._denoise(request, index, texts, noise[index], source, report, cancelled)
             clock.stop("denoise")
             _check_cancelled(cancelled)
-            pixels = self._decode(latents)
+            pixels = self._decode(latents, cancelled)
             clock.stop("decode")
-            if not self._is_refused(pixels):
+            if not self._is_refused(pixels, cancelled):
                 results.append(clock.made(pixels, replace(request, index=index), self.model, self.name))
                 finished(results[-1])
             clock.start()
@@ -192,18 +206,18 @@ class CoreMLBackend:
 
     # Each part is lent to a method of its own: a name that lives on would keep it in memory.
 
-    def _encode(self, request: ImageRequest) -> Conditioning:
-        with self._parts.use(*self._conditioner.encoder_names) as encoders:
+    def _encode(self, request: ImageRequest, cancelled: CancelCheck | None) -> Conditioning:
+        with self._parts.use(*self._conditioner.encoder_names, cancelled=cancelled) as encoders:
             return self._conditioner.encode(
                 encoders, request.prompt, request.negative_prompt, request.long_prompt
             )
 
-    def _decode(self, latents: Floats) -> Pixels:
-        with self._parts.use("vae_decoder") as (decoder,):
+    def _decode(self, latents: Floats, cancelled: CancelCheck | None) -> Pixels:
+        with self._parts.use("vae_decoder", cancelled=cancelled) as (decoder,):
             return decode_latents(self.bundle, decoder, latents)
 
     def _noise_and_source(
-        self, request: ImageRequest, init_image: Pixels | None
+        self, request: ImageRequest, init_image: Pixels | None, cancelled: CancelCheck | None
     ) -> tuple[Floats, Floats | None]:
         """Unit noise (count, channels, height, width), and the latents (1, ...) of the picture to start from.
 
@@ -214,7 +228,7 @@ class CoreMLBackend:
         noise = stream.draw((request.count, *shape))
         if init_image is None:
             return noise, None
-        with self._parts.use("vae_encoder") as (encoder,):
+        with self._parts.use("vae_encoder", cancelled=cancelled) as (encoder,):
             return noise, encode_pixels(self.bundle, encoder, init_image, stream.draw((1, *shape)))
 
     def _denoise(
@@ -238,7 +252,7 @@ class CoreMLBackend:
         else:
             latents = scheduler.add_noise(source, noise[None])
         names = self._parts.unet_names
-        with self._parts.use(*names) as models:
+        with self._parts.use(*names, cancelled=cancelled) as models:
             halves = [(self.bundle.parts[name], model) for name, model in zip(names, models, strict=True)]
             unet = GuidedUNet(self.bundle, halves, texts, request.guidance_scale)
             for call, timestep in enumerate(scheduler.timesteps):
@@ -255,10 +269,10 @@ class CoreMLBackend:
         denoised = predict_denoised(settings.facts.scheduler, sample, prediction, timestep)
         return settings.preview.draw(denoised[0])
 
-    def _is_refused(self, pixels: Pixels) -> bool:
+    def _is_refused(self, pixels: Pixels, cancelled: CancelCheck | None) -> bool:
         if "safety_checker" not in self.bundle.parts:
             return False
-        with self._parts.use("safety_checker") as (checker,):
+        with self._parts.use("safety_checker", cancelled=cancelled) as (checker,):
             return is_refused(self.bundle, checker, pixels)
 
 

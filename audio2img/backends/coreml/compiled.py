@@ -2,6 +2,7 @@
 
 An entry is `<key>.mlmodelc`, the key a hash of the package's contents and of the versions of
 coremltools and macOS. It is compiled under a temporary name and renamed, so an entry is whole.
+The temporary name tells which process compiles: what one that was ended leaves is removed.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ def compile_once(package: Path) -> Path:
     entry = compiled_dir() / f"{_key(package)}{SUFFIX}"
     if entry.is_dir():
         return entry
+    remove_abandoned()
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=entry.parent))
+        work = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{os.getpid()}-", dir=entry.parent))
     except OSError as error:
         raise MachineError(f"cannot write to {entry.parent}: {error.strerror}", "make room there") from error
     try:
@@ -65,6 +67,26 @@ def _compile(package: Path, destination: Path) -> None:
 def _key(package: Path) -> str:
     text = "\n".join((hash_files(package), *apple.versions()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def remove_abandoned() -> None:
+    """Remove what processes that run no more have left half compiled, as far as the system allows."""
+    for folder in compiled_dir().glob(f"{PARTIAL_PREFIX}*"):
+        owner = folder.name.removeprefix(PARTIAL_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not _is_running(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process_id: int) -> bool:
+    if os.name != "posix":  # where a signal of 0 is no question
+        return True
+    try:
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def compiled_entries() -> Iterator[Path]:

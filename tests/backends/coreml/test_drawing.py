@@ -76,13 +76,8 @@ def test_packages_are_compiled_once(
 def test_a_failed_load_is_an_error_of_loading(
     mini_bundle: Path, core_ml_stand_in: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audio2img.backends.coreml import apple
-
-    def fail(path: Path, compute_units: str) -> None:
-        raise RuntimeError("Error compiling model")
-
-    monkeypatch.setattr(apple, "open_compiled", fail)
-    with pytest.raises(ModelError, match=r"cannot load .*mlpackage: Error compiling") as caught:
+    monkeypatch.setenv("STAND_IN", '{"*": "no-load", "compile": "right"}')
+    with pytest.raises(ModelError, match=r"cannot load .*mlpackage: the stand-in's loader") as caught:
         CoreMLBackend.load(mini_bundle)
     assert "models prune" in caught.value.remedy
 
@@ -136,7 +131,7 @@ def test_several_pictures_are_one_stream_of_noise(backend: CoreMLBackend) -> Non
     # The second picture starts where the first one's noise ends, as in Swift.
     shape = backend.bundle.contract.latent_shape
     both = np.random.RandomState(5).standard_normal((2, *shape))
-    noise, _ = backend._noise_and_source(replace(REQUEST, count=2), None)
+    noise, _ = backend._noise_and_source(replace(REQUEST, count=2), None, None)
     np.testing.assert_array_equal(noise, both.astype(np.float32))
 
 
