@@ -15,7 +15,7 @@ import json
 import re
 
 from audio2img.errors import InputError
-from audio2img.output.record import PictureRecord
+from audio2img.output.record import PictureRecord, check_drawable
 from audio2img.types import ImageRequest
 
 SAMPLERS = {
@@ -31,10 +31,13 @@ SAMPLERS = {
 HASH_DIGITS = 10  # of a model's SHA-256, as the web UI shows it
 
 _NEGATIVE = "Negative prompt:"
-_LOOKS_LIKE_OURS = re.compile(r"(?im)^(\s*)(\\*(?:negative prompt|steps):)")
-_ESCAPED = re.compile(r"(?im)^(\s*)\\(\\*(?:negative prompt|steps):)")
-_SETTING = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+# These take time in proportion to the text, whatever it is: no blank and no letter is looked at for a
+# second beginning. So the second half of _SETTING takes whole runs that turned out to be no key.
+_LOOKS_LIKE_OURS = re.compile(r"(?im)^([^\S\n]*)(\\*(?:negative prompt|steps):)")
+_ESCAPED = re.compile(r"(?im)^([^\S\n]*)\\(\\*(?:negative prompt|steps):)")
+_SETTING = re.compile(r'[ \-/]*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)|[\w \-/]+')
 _FEWEST_SETTINGS = 3  # a last line with fewer is a line of the prompt
+_UNDERSTOOD = {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash", "Version"}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _NOT_FOREIGN = "use a picture that audio2img or a Stable Diffusion web UI wrote"
 
@@ -69,7 +72,7 @@ def parse_parameters(text: str) -> PictureRecord:
     Raises InputError when it has no settings line, or one that makes no sense.
     """
     *lines, last = text.rstrip("\n").split("\n")
-    settings = {key: _unquote(value) for key, value in _SETTING.findall(last)}
+    settings = parse_settings(last)
     if len(settings) < _FEWEST_SETTINGS or "Steps" not in settings:
         raise InputError("the picture's text says nothing of the settings it was made with", _NOT_FOREIGN)
     ends = next((i for i, line in enumerate(lines) if line.strip().startswith(_NEGATIVE)), len(lines))
@@ -90,7 +93,20 @@ def parse_parameters(text: str) -> PictureRecord:
         )
     except (KeyError, ValueError) as error:
         raise InputError(f"the picture's settings cannot be read: {last[:80]!r}", _NOT_FOREIGN) from error
-    return PictureRecord(request, model=settings.get("Model", ""))
+    record = PictureRecord(request, model=settings.get("Model", ""))
+    check_drawable(record)
+    return record
+
+
+def parse_settings(line: str) -> dict[str, str]:
+    """The keys and values of a settings line, as the web UI reads it: 'Steps: 20, Model: "a, b"'."""
+    return {key: _unquote(value) for key, value in _SETTING.findall(line) if key}
+
+
+def ignored_settings(text: str) -> tuple[str, ...]:
+    """The settings ("Clip skip: 2") in a `parameters` text that decide a picture and mean nothing to us."""
+    settings = parse_settings(text.rstrip("\n").rsplit("\n", 1)[-1])
+    return tuple(f"{key}: {value}" for key, value in settings.items() if key not in _UNDERSTOOD)
 
 
 def _escape(text: str) -> str:

@@ -10,8 +10,6 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replac
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-import numpy as np
-
 import audio2img
 from audio2img.errors import InputError
 from audio2img.types import ImageRequest, ImageResult, SoundSummary, Transcript
@@ -21,6 +19,13 @@ RECORD_VERSION = 1
 
 NOISE_GENERATOR = "numpy-mt19937"
 """The name of the generator in `diffusion.noise`: what a backend starts from unless it says otherwise."""
+
+MAX_COUNT = 1000
+"""The most pictures whose noise is one stream: all of it is made for each of them."""
+
+MAX_SIDE = 16_384  # pixels
+MAX_NAME = 300  # letters of what is called by name: files, models, schedulers
+MAX_RECORD_BYTES = 8 << 20  # hours of speech with every segment
 
 T = TypeVar("T")
 
@@ -61,6 +66,8 @@ class PictureRecord:
         created: datetime | None = None,
     ) -> PictureRecord:
         """The record of `image`, made by this installation; `created` (aware) is now unless given."""
+        import numpy as np
+
         height, width = image.pixels.shape[:2]
         moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
         return cls(
@@ -86,9 +93,11 @@ class PictureRecord:
     def from_json(cls, text: str) -> PictureRecord:
         """The record that `to_json` wrote.
 
-        Raises InputError for anything else: damaged text, fields that are missing, unknown or of
-        another type, and versions this installation does not know.
+        Raises InputError for anything else: damaged text, fields that are missing or of another type,
+        numbers that nothing can be drawn with, and what a newer audio2img wrote.
         """
+        if len(text) > MAX_RECORD_BYTES:
+            raise InputError(f"the picture's record is longer than {MAX_RECORD_BYTES >> 20} MB", _DAMAGED)
         try:
             values = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
@@ -96,15 +105,50 @@ class PictureRecord:
         if not isinstance(values, dict) or type(values.get("version")) is not int:
             raise InputError("the picture's record has no version number", _DAMAGED)
         version = values.pop("version")
-        if version != RECORD_VERSION:
-            raise InputError(
-                f"the picture's record has version {version}; this audio2img reads version {RECORD_VERSION}",
-                "update it: pip install --upgrade audio2img",
-            )
-        return _parse_dataclass(cls, values, "the picture's record")
+        if version < 1:
+            raise InputError(f"the picture's record has the version {version}, which never was", _DAMAGED)
+        if version > RECORD_VERSION:
+            raise _newer(f"has version {version}, and this one reads version {RECORD_VERSION}")
+        record = _parse_dataclass(cls, values, "the picture's record")
+        check_drawable(record)
+        return record
 
 
 _DAMAGED = "the file may be damaged; use another copy of the picture"
+
+
+def check_drawable(record: PictureRecord) -> None:
+    """Raise InputError where a number or a name in `record` is none that a picture can be drawn with."""
+    request = record.request
+    ranges: dict[str, tuple[float | None, float, float]] = {
+        "seed": (request.seed, 0, 2**32 - 1),
+        "steps": (request.steps, 1, 1000),
+        "width": (request.width, 1, MAX_SIDE),
+        "height": (request.height, 1, MAX_SIDE),
+        "count": (request.count, 1, MAX_COUNT),
+        "index": (request.index, 0, request.count - 1),
+        "guidance": (request.guidance_scale, -1e6, 1e6),
+        "strength": (request.strength, 1e-6, 1),
+    }
+    for name, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:  # not a number is in no range
+            found = str(value) if isinstance(value, float) or abs(value) < 1 << 64 else "far beyond it"
+            raise InputError(
+                f"the picture cannot be drawn again: its {name} is {found}, and can be {low} to {high}",
+                _DAMAGED,
+            )
+    names = [record.model, record.model_hash, record.backend, record.audio_source, request.scheduler]
+    names += [lora.name for lora in request.loras]
+    names += [] if request.init_image is None else [request.init_image.name]
+    longest = max(len(name) for name in names)
+    if longest > MAX_NAME:
+        raise InputError(f"a name in the picture's record is {longest} letters long", _DAMAGED)
+
+
+def _newer(why: str) -> InputError:
+    return InputError(
+        f"a newer audio2img wrote this picture's record: it {why}", "upgrade audio2img, then try again"
+    )
 
 
 def _refuse_constant(name: str) -> None:
@@ -118,7 +162,7 @@ def _parse_dataclass(cls: type[T], values: object, where: str) -> T:
     hints = typing.get_type_hints(cls)
     known = {field.name: field for field in fields(typing.cast(Any, cls))}
     if unknown := sorted(values.keys() - known.keys()):
-        raise InputError(f"{where} has an unknown field {unknown[0]!r}", _DAMAGED)
+        raise _newer(f"has a field {unknown[0][:40]!r} that this one does not know")
     parsed: dict[str, Any] = {}
     for name, field in known.items():
         if name in values:

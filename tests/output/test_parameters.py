@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 from audio2img.diffusion.facts import SCHEDULER_CLASSES
 from audio2img.diffusion.schedulers import SCHEDULER_NAMES
 from audio2img.errors import InputError
-from audio2img.output.parameters import SAMPLERS, format_parameters, parse_parameters
+from audio2img.output.parameters import (
+    SAMPLERS,
+    format_parameters,
+    ignored_settings,
+    parse_parameters,
+    parse_settings,
+)
 from audio2img.output.record import PictureRecord
 from audio2img.types import ImageRequest
 
@@ -119,11 +126,50 @@ def test_another_programs_text_is_understood() -> None:
         "a\nSteps: many, Sampler: Euler, Seed: 1, Size: 1x1",
         "a\nSteps: 20, Sampler: Euler, Seed: 1",
         "a\nSteps: 20, Sampler: Euler, Seed: 1, Size: large",
+        "a\nSteps: 20, Sampler: Euler, Seed: 1, Size: 0x512",
+        "a\nSteps: 20, Sampler: Euler, Seed: -1, Size: 8x8",
+        "a\nSteps: 20, Sampler: Euler, Seed: 1, Size: 8x8, CFG scale: nan",
+        "a\nSteps: 20, Sampler: Euler, Seed: 1, Size: 8x8, CFG scale: inf",
+        "a\nSteps: 20, Sampler: Euler, Seed: 1, Size: 8x8, CFG scale: 1e999",
+        f"a\nSteps: {'9' * 5000}, Sampler: Euler, Seed: 1, Size: 8x8",
+        f"a\nSteps: 20, Sampler: Euler, Seed: 1, Size: 8x8, Model: {'x' * 100_000}",
     ],
 )
 def test_texts_without_settings_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_parameters(text)
+
+
+# The pattern of the web UI itself (modules/infotext_utils.py), which takes minutes for long texts.
+THEIR_SETTING = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+
+
+@given(st.text(st.sampled_from('a1_ -/:,"\\\té')) | st.lists(st.sampled_from(["Ab: ", "1,", '"x, y"', ":"])))
+@example("a:b:cc:dd,ee: ff")
+@example('ab: "\\", cd: "e", f')
+@example("- ab: c")
+def test_settings_are_split_as_the_web_ui_splits_them(pieces: str | list[str]) -> None:
+    line = "".join(pieces)
+    theirs = {key: "" for key, _ in THEIR_SETTING.findall(line)}
+    assert parse_settings(line).keys() == theirs.keys()
+    unquoted = {key: value for key, value in THEIR_SETTING.findall(line) if '"' not in value}
+    assert unquoted.items() <= parse_settings(line).items()
+
+
+@pytest.mark.parametrize("piece", ["a", "-a ", "\n ", "\n\\", 'aa:"\\",'])
+def test_long_texts_of_strangers_end(piece: str) -> None:
+    """In time that grows as they do: these took hours."""
+    long = piece * (1_500_000 // len(piece))
+    for text in (long, f"a\nSteps: 20, Sampler: Euler, Seed: 1, Size: 8x8, {long}"):
+        with contextlib.suppress(InputError):
+            parse_parameters(text)
+    format_parameters(PictureRecord(ImageRequest(long, long, width=8, height=8), "m"))
+
+
+def test_what_another_programs_settings_say_beyond_ours() -> None:
+    text = "a\nSteps: 20, Seed: 1, Size: 8x8, Clip skip: 2, Model: m, Hires upscale: 2, Version: v1"
+    assert ignored_settings(text) == ("Clip skip: 2", "Hires upscale: 2")
+    assert ignored_settings("") == ()
 
 
 def test_every_scheduler_has_a_web_ui_name() -> None:
