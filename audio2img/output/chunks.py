@@ -12,9 +12,10 @@ from audio2img.errors import InputError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 32 * 1024 * 1024
-"""Longer texts are refused, packed or not: a few bytes can unpack into gigabytes."""
+"""Of all texts of a file together, unpacked; more is refused: a few bytes can unpack into gigabytes."""
 
 _REMEDY = "use another copy of the picture"
+_TOO_LONG = f"with all texts before it, it is longer than {MAX_TEXT_BYTES >> 20} MB"
 _BLOCK_BYTES = 1 << 20
 
 
@@ -25,11 +26,13 @@ def read_texts(path: Path) -> dict[str, str]:
     Raises InputError when there is no such file, or it is not a whole PNG.
     """
     texts: dict[str, str] = {}
+    left = MAX_TEXT_BYTES
     try:
         with path.open("rb") as file:
             for kind, body in _walk(file, path):
-                keyword, text = _parse_text(kind, body, path)
+                keyword, text, size = _parse_text(kind, body, left, path)
                 texts.setdefault(keyword, text)
+                left -= size
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", "check the path") from error
     return texts
@@ -70,25 +73,31 @@ def _read_exactly(file: BinaryIO, size: int, path: Path) -> bytes:
     return data
 
 
-def _parse_text(kind: bytes, body: bytes, path: Path) -> tuple[str, str]:
-    """(keyword, text) of a text chunk."""
+def _parse_text(kind: bytes, body: bytes, max_bytes: int, path: Path) -> tuple[str, str, int]:
+    """(keyword, text, bytes of the text) of a text chunk."""
     keyword, _, rest = body.partition(b"\0")
-    try:
-        if kind == b"tEXt":
-            return keyword.decode("latin-1"), rest.decode("latin-1")
-        if kind == b"zTXt":
-            return keyword.decode("latin-1"), _unpack(rest[1:]).decode("latin-1")
+    encoding = "utf-8" if kind == b"iTXt" else "latin-1"
+    packed = kind == b"zTXt"
+    if kind == b"iTXt":
         packed = rest[:1] == b"\1"
         _language, _, rest = rest[2:].partition(b"\0")
         _translated, _, rest = rest.partition(b"\0")
-        return keyword.decode("latin-1"), (_unpack(rest) if packed else rest).decode("utf-8")
-    except (zlib.error, UnicodeDecodeError, ValueError) as error:
+    elif kind == b"zTXt":
+        rest = rest[1:]
+    try:
+        data = _unpack(rest, max_bytes) if packed else rest
+        if len(data) > max_bytes:
+            raise ValueError(_TOO_LONG)
+        return keyword.decode("latin-1"), data.decode(encoding), len(data)
+    except (zlib.error, ValueError) as error:
         raise InputError(f"{path} holds a damaged text: {error}", _REMEDY) from error
 
 
-def _unpack(data: bytes) -> bytes:
+def _unpack(data: bytes, max_bytes: int) -> bytes:
     unpacker = zlib.decompressobj()
-    text = unpacker.decompress(data, MAX_TEXT_BYTES)
+    text = unpacker.decompress(data, max_bytes + 1)
+    if len(text) > max_bytes:
+        raise ValueError(_TOO_LONG)
     if not unpacker.eof:
-        raise ValueError("the packed text is cut short, or implausibly long")
+        raise ValueError("the packed text is cut short")
     return text

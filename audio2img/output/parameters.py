@@ -109,8 +109,13 @@ def ignored_settings(text: str) -> tuple[str, ...]:
     return tuple(f"{key}: {value}" for key, value in settings.items() if key not in _UNDERSTOOD)
 
 
+def without_controls(text: str) -> str:
+    """`text` with spaces for control characters, which other programs choke on; line ends stay."""
+    return _CONTROLS.sub(" ", text)
+
+
 def _escape(text: str) -> str:
-    return _LOOKS_LIKE_OURS.sub(r"\1\\\2", _CONTROLS.sub(" ", text))
+    return _LOOKS_LIKE_OURS.sub(r"\1\\\2", without_controls(text))
 
 
 def _unescape(text: str) -> str:
@@ -119,7 +124,7 @@ def _unescape(text: str) -> str:
 
 def _quote(value: str) -> str:
     """A value with a comma, a colon or a line end as a JSON string, others as they are."""
-    value = _CONTROLS.sub(" ", value)
+    value = without_controls(value)
     return json.dumps(value, ensure_ascii=False) if re.search(r'[,:\n"]', value) else value
 
 

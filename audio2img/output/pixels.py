@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from audio2img.errors import InputError
 
+Pixels = NDArray[np.uint8]
+
 MAX_FILE_BYTES = 256 << 20
 MAX_PIXELS = 100_000_000
 
 
-def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], str]:
+def read_pixels(path: str | Path) -> tuple[Pixels, str]:
     """(pixels (height, width, 3) uint8 RGB, SHA-256 (hex) of the file), turned as the camera meant it.
 
     Transparent parts become white. Raises InputError when it is no picture that Pillow can read whole.

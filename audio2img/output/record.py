@@ -6,8 +6,10 @@ import json
 import math
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, TypeVar
 
 import audio2img
@@ -143,6 +145,21 @@ def check_drawable(record: PictureRecord) -> None:
     longest = max(len(name) for name in names)
     if longest > MAX_NAME:
         raise InputError(f"a name in the picture's record is {longest} letters long", _DAMAGED)
+
+
+def model_places(record: PictureRecord, picture: Path) -> Iterator[Path]:
+    """Where the model may lie that was given by its path: a record holds its name only, and no folders.
+
+    Files and folders of that name beside the picture and in the current folder, and in a folder `models`
+    there. Whether one is the very model tells only its hash, `record.model_hash`.
+    """
+    if not record.model or set(record.model) & set("/\\:*?[]\0") or set(record.model) == {"."}:
+        return
+    for folder in dict.fromkeys((picture.expanduser().absolute().parent, Path.cwd())):
+        for inner in (folder, folder / "models"):
+            if (inner / record.model).exists():
+                yield inner / record.model
+            yield from sorted(inner.glob(f"{record.model}.safetensors"))
 
 
 def _newer(why: str) -> InputError:

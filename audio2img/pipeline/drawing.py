@@ -15,7 +15,7 @@ from audio2img.backends.protocol import DEFAULT_STRENGTH, DrawingStep
 from audio2img.background import in_background
 from audio2img.diffusion import Pixels
 from audio2img.diffusion.loras import check_same
-from audio2img.errors import InputError, NothingToDrawError, UsageError
+from audio2img.errors import InputError, NothingToDrawError
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.options import Options
 from audio2img.pipeline.progress import Progress
@@ -31,7 +31,7 @@ Draw = Callable[..., tuple[ImageResult, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """The pictures of one call with all that led to them; `save` writes them as PNG files."""
+    """The pictures of one call with all that led to them; `save` writes them into files."""
 
     images: tuple[ImageResult, ...]
     prompt: Prompt
@@ -41,18 +41,15 @@ class Drawing:
     timings_s: dict[str, float] = field(default_factory=dict)
 
     def save(self, target: str | Path) -> list[Path]:
-        """Write the pictures into a folder, or the only one to a `.png` path.
+        """Write the pictures into a folder, or the only one to a path that ends in .png, .jpg or .webp.
 
-        Raises MachineError when the disk refuses, UsageError for several pictures and one path.
+        Raises MachineError when the disk refuses, UsageError for several pictures and one path, and for
+        a path with another ending.
         """
-        from audio2img.output.png import write_picture
+        from audio2img.output import check_target, write_picture
 
-        path = Path(target).expanduser()
-        if path.suffix.lower() == ".png" and not path.is_dir() and len(self.images) > 1:
-            raise UsageError(
-                f"{len(self.images)} pictures do not fit into {path}", "give a folder with --output"
-            )
-        return [write_picture(image, self.record_of(image), path) for image in self.images]
+        check_target(target, len(self.images))
+        return [write_picture(image, self.record_of(image), target) for image in self.images]
 
     def record_of(self, image: ImageResult) -> PictureRecord:
         from audio2img.output.record import PictureRecord

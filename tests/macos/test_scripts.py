@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from audio2img.audio.decode import decode_audio
 from audio2img.macos.actions import ACTIONS
 from audio2img.macos.scripts import build_script, command_in_script, name_in_script
-from audio2img.output.png import read_record
+from audio2img.output import read_record
 from tests.live_microphone import LiveMicrophone, live_microphone
 from tests.macos.conftest import AUTOMATOR_PATH, Desk
 

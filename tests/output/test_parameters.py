@@ -150,9 +150,9 @@ THEIR_SETTING = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$
 @example("- ab: c")
 def test_settings_are_split_as_the_web_ui_splits_them(pieces: str | list[str]) -> None:
     line = "".join(pieces)
-    theirs = {key: "" for key, _ in THEIR_SETTING.findall(line)}
+    theirs = dict(THEIR_SETTING.findall(line))
     assert parse_settings(line).keys() == theirs.keys()
-    unquoted = {key: value for key, value in THEIR_SETTING.findall(line) if '"' not in value}
+    unquoted = {key: value for key, value in theirs.items() if '"' not in value}
     assert unquoted.items() <= parse_settings(line).items()
 
 

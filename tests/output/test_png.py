@@ -16,7 +16,7 @@ from PIL import Image
 
 from audio2img.errors import InputError, UsageError
 from audio2img.output.chunks import MAX_TEXT_BYTES, SIGNATURE, read_texts
-from audio2img.output.png import encode_picture, read_record, write_picture
+from audio2img.output.pictures import encode_picture, read_record, write_picture
 from audio2img.output.record import PictureRecord
 from audio2img.types import ImageRequest, ImageResult
 
@@ -145,7 +145,7 @@ def read_from_bytes(data: bytes) -> PictureRecord:
     ("data", "says"),
     [
         (b"", "not a PNG"),
-        (b"\xff\xd8\xff\xe0JFIF", "not a PNG"),
+        (b"\xff\xd8\xff\xe0JFIF", "damaged"),
         (png(), "does not say"),
         (png(chunk(b"tEXt", b"Comment\0hello")), "does not say"),
         (png(chunk(b"iTXt", b"audio2img\0\0\0\0\0not json")), "JSON"),
@@ -167,6 +167,17 @@ def test_what_is_no_picture_of_ours(data: bytes, says: str) -> None:
 def test_a_huge_picture_is_not_unpacked(record: PictureRecord) -> None:
     body = b"audio2img\0\0\0\0\0" + record.to_json().encode()
     assert read_from_bytes(png(chunk(b"iTXt", body), size=(2**31 - 1, 2**31 - 1))) == record
+
+
+def test_texts_are_bounded_together() -> None:
+    text = bytes(MAX_TEXT_BYTES - 1000)
+    packed = [chunk(b"zTXt", f"k{n}\0\0".encode() + zlib.compress(text, 1)) for n in range(2)]
+    with pytest.raises(InputError, match="with all texts before it"):
+        read_from_bytes(png(*packed))
+    with pytest.raises(InputError, match="with all texts before it"):
+        read_from_bytes(png(packed[0], chunk(b"tEXt", b"k\0" + bytes(2000))))
+    with pytest.raises(InputError, match="does not say"):
+        read_from_bytes(png(packed[0], chunk(b"tEXt", b"k\0" + bytes(1000))))
 
 
 def test_packed_texts_are_read(record: PictureRecord) -> None:

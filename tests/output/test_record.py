@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import audio2img
 from audio2img.diffusion.noise import GENERATOR_NAME
 from audio2img.errors import InputError
-from audio2img.output.record import NOISE_GENERATOR, PictureRecord
+from audio2img.output.record import NOISE_GENERATOR, PictureRecord, model_places
 from audio2img.types import ImageRequest, ImageResult, Segment, Transcript
 
 any_text = st.text(st.characters())  # lone surrogates, controls and all
@@ -163,3 +164,21 @@ def test_fields_added_later_have_their_defaults(record: PictureRecord) -> None:
 def test_whole_numbers_are_taken_for_guidance(record: PictureRecord) -> None:
     scale = PictureRecord.from_json(damaged(record, "request.guidance_scale", 7)).request.guidance_scale
     assert (scale, type(scale)) == (7.0, float)
+
+
+def test_a_model_that_was_given_by_its_path_is_looked_for(
+    record: PictureRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, pictures = tmp_path / "here", tmp_path / "pictures"
+    for folder in (here / "models" / "mine", pictures / "mine", tmp_path / "mine"):
+        folder.mkdir(parents=True)
+    (here / "mine.safetensors").write_bytes(b"")
+    monkeypatch.chdir(here)
+    found = list(model_places(replace(record, model="mine"), pictures / "a.png"))
+    assert found == [pictures / "mine", here / "mine.safetensors", here / "models" / "mine"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../mine", "/etc", "C:x", "m*", "\0"])
+def test_a_models_name_leads_nowhere_else(record: PictureRecord, name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert list(model_places(replace(record, model=name), tmp_path / "sub" / "a.png")) == []

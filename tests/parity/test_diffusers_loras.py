@@ -92,7 +92,7 @@ def test_one_for_sdxl(mini_layout_source: Any, tmp_path: Path) -> None:
 def test_a_picture_remembers_them_and_is_drawn_again_with_them_only(
     loras: list[Path], tmp_path: Path
 ) -> None:
-    from audio2img.output.png import read_record
+    from audio2img.output import read_record
 
     with Pipeline("mini", backend="diffusers", loras=[f"{loras[0]}:0.7"]) as pipeline:
         path = pipeline.generate("a red house", Options(seed=1, steps=2)).save(tmp_path)[0]

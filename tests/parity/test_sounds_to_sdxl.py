@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from audio2img import AudioClip, Options, Pipeline
-from audio2img.output.png import read_record
+from audio2img.output import read_record
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 

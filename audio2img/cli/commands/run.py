@@ -91,6 +91,8 @@ def _draw_speech(audio: str | None, given: dict[str, Any], display: Display) -> 
 def _draw_voice(
     pipeline: Pipeline, options: Options, given: dict[str, Any], display: Display
 ) -> tuple[Drawing, list[Path]]:
+    from audio2img.output import format_of
+
     output = output_of(given)
     recordings: list[AudioClip] = []
     try:
@@ -99,7 +101,7 @@ def _draw_voice(
         paths = drawing.save(output)
     except Audio2ImgError:
         if recordings and given["keep_audio"]:
-            name = output if output.suffix.lower() == ".png" else output / "recording"
+            name = output / "recording" if format_of(output) is None else output
             _keep(recordings[0], name, display)
         raise
     if given["keep_audio"]:
@@ -130,7 +132,7 @@ def _keep(clip: AudioClip, name: Path, display: Display) -> None:
 
 
 def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:
-    from audio2img.output.png import read_record
+    from audio2img.output import read_record
 
     record = read_record(picture)
     request = _with_changes(record.request, given)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,9 @@ from audio2img.cli.results import print_json
 def command(picture: Path, as_json: bool, **given: Any) -> None:
     """How a picture was made: its words, its settings, its model.
 
-    PICTURE is a PNG file that audio2img wrote.
+    PICTURE is a PNG, JPEG or WebP file that audio2img wrote, or a Stable Diffusion web UI.
     """
-    from audio2img.output.png import read_record
+    from audio2img.output import read_ignored, read_record
 
     record = read_record(picture)
     if as_json:
@@ -48,11 +51,17 @@ def command(picture: Path, as_json: bool, **given: Any) -> None:
         "LoRAs": ", ".join(f"{lora.name}, weight {lora.weight:g}" for lora in request.loras),
         "size": f"{request.width}x{request.height}",
         "made": record.created,
+        "not repeated": ", ".join(read_ignored(picture)),
     }
     for label, value in rows.items():
         if value:
             click.echo(f"{label + ':':<14}{_printable(value)}")
-    click.echo(f"{'again:':<14}audio2img run --from {picture}")
+    click.echo(f"{'again:':<14}{_printable(_command_line('audio2img', 'run', '--from', str(picture)))}")
+
+
+def _command_line(*words: str) -> str:
+    """The words as a shell of this system reads them."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def _printable(text: str) -> str:

@@ -1,0 +1,131 @@
+"""Pictures as files that remember how they were made, whatever their format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audio2img.errors import InputError, UsageError
+from audio2img.output.files import write_new_file
+from audio2img.output.jpeg import encode_jpeg, is_jpeg, read_jpeg
+from audio2img.output.memory import Memory
+from audio2img.output.naming import numbered_names, picture_names
+from audio2img.output.parameters import ignored_settings, parse_parameters
+from audio2img.output.png import encode_png, is_png, read_png
+from audio2img.output.record import PictureRecord
+from audio2img.output.webp import encode_webp, is_webp, read_webp
+from audio2img.types import ImageResult
+
+if TYPE_CHECKING:
+    from audio2img.output.pixels import Pixels
+
+
+@dataclass(frozen=True)
+class PictureFormat:
+    """suffixes: the endings of its names; is_one: tells by a file's first 16 bytes."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    is_one: Callable[[bytes], bool]
+    encode: Callable[[Pixels, PictureRecord], bytes]
+    read: Callable[[Path], Memory]
+
+
+FORMATS = (
+    PictureFormat("PNG", (".png",), is_png, encode_png, read_png),
+    PictureFormat("JPEG", (".jpg", ".jpeg"), is_jpeg, encode_jpeg, read_jpeg),
+    PictureFormat("WebP", (".webp",), is_webp, encode_webp, read_webp),
+)
+BY_SUFFIX = {suffix: one for one in FORMATS for suffix in one.suffixes}
+
+
+def format_of(target: str | Path) -> PictureFormat | None:
+    """The format of the picture file that `target` names; None where it names a folder.
+
+    Raises UsageError for a name with another ending, unless there is a folder of that name, or the
+    ending is a number ("2026.11").
+    """
+    path = Path(target).expanduser()
+    suffix = path.suffix.lower()
+    if path.is_dir() or not suffix[1:2].isalpha():
+        return None
+    if suffix not in BY_SUFFIX:
+        raise UsageError(
+            f"no picture can be written to {path}: it ends in {suffix}",
+            f"choose an ending of {', '.join(BY_SUFFIX)}, or make a folder of that name first",
+        )
+    return BY_SUFFIX[suffix]
+
+
+def check_target(target: str | Path, count: int = 1) -> None:
+    """Raise UsageError, before anything is drawn, where `count` pictures cannot be written to `target`."""
+    if format_of(target) is not None and count > 1:
+        raise UsageError(f"{count} pictures do not fit into {target}", "give a folder with --output")
+
+
+def write_picture(image: ImageResult, record: PictureRecord, target: str | Path) -> Path:
+    """Write `image` with its `record` into a folder, or to a path with the ending of a format; the path.
+
+    A folder is made where it is missing; the name in it comes from the prompt and the seed, and the
+    format is PNG. A name that is taken gets -2, -3, ...: nothing is ever overwritten. The file appears
+    whole or not at all. Raises MachineError when the disk refuses, UsageError for a path that cannot be.
+    """
+    path = Path(target).expanduser()
+    chosen = format_of(path)
+    data = encode_picture(image, record, chosen or FORMATS[0])
+    if chosen is not None:
+        return write_new_file(path.parent, numbered_names(path.name), data)
+    return write_new_file(path, picture_names(image.request.prompt, image.request.seed), data)
+
+
+def encode_picture(image: ImageResult, record: PictureRecord, to: PictureFormat = FORMATS[0]) -> bytes:
+    """The file of that format. Raises UsageError for pixels that are not (height, width, 3) uint8."""
+    pixels = image.pixels
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != "uint8" or 0 in pixels.shape:
+        raise UsageError(
+            f"a picture is (height, width, 3) uint8, not {pixels.shape} {pixels.dtype}",
+            "convert the pixels first",
+        )
+    return to.encode(pixels, record)
+
+
+def read_record(path: str | Path) -> PictureRecord:
+    """How the picture at `path` was made.
+
+    Of a picture by another program that wrote `parameters`, what those tell. Raises InputError when
+    the file is missing, is not whole, or says nothing that can be understood.
+    """
+    memory = _read_memory(path)
+    return PictureRecord.from_json(memory.record) if memory.record else parse_parameters(memory.parameters)
+
+
+def read_ignored(path: str | Path) -> tuple[str, ...]:
+    """What the picture at `path` says of its making that we cannot do again: "Clip skip: 2".
+
+    Empty for our own pictures. Raises InputError as `read_record` does.
+    """
+    memory = _read_memory(path)
+    return () if memory.record else ignored_settings(memory.parameters)
+
+
+def _read_memory(path: str | Path) -> Memory:
+    """The texts of the picture at `path`, not all of them empty."""
+    picture = Path(path).expanduser()
+    try:
+        with picture.open("rb") as file:
+            head = file.read(16)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {picture}: {reason}", "check the path") from error
+    form = next((one for one in FORMATS if one.is_one(head)), None)
+    if form is None:
+        raise InputError(f"{picture} is not a PNG, JPEG or WebP picture", "give one that audio2img wrote")
+    memory = form.read(picture)
+    if not (memory.record or memory.parameters):
+        raise InputError(
+            f"{picture} does not say how it was made",
+            "give a picture that audio2img wrote and no other program saved",
+        )
+    return memory
