@@ -3,4 +3,12 @@
 from audio2img.output.pictures import check_target, format_of, read_ignored, read_record, write_picture
 from audio2img.output.record import PictureRecord, model_places
 
-__all__ = ["PictureRecord", "check_target", "format_of", "model_places", "read_ignored", "read_record", "write_picture"]
+__all__ = [
+    "PictureRecord",
+    "check_target",
+    "format_of",
+    "model_places",
+    "read_ignored",
+    "read_record",
+    "write_picture",
+]
