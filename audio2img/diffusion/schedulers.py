@@ -479,11 +479,12 @@ class Pndm(_Walk):
 
     The first step is walked twice (Heun's way) because nothing lies behind it yet, so from two
     steps up there is one model call more than steps. diffusers: PNDMScheduler(skip_prk_steps=True).
+    Image to image leaves out calls, not steps, as there: the walk begins one call earlier in the noise.
     """
 
     def __init__(self, steps: int, config: SchedulerConfig, seed: StreamSeed = (0, 0), skip: int = 0) -> None:
-        spaced = _space_timesteps(config, steps, config.timestep_spacing or "leading")[skip:]
-        super().__init__(np.concatenate([spaced[:1], spaced[1:2], spaced[1:]]), config)
+        spaced = _space_timesteps(config, steps, config.timestep_spacing or "leading")
+        super().__init__(np.concatenate([spaced[:1], spaced[1:2], spaced[1:]])[skip:], config)
         self._stride = config.num_train_timesteps // steps
         self._alphas = cumulative_alphas(config)
         self._history: list[Floats] = []  # the latest predictions, newest last, at most four

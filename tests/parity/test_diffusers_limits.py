@@ -43,9 +43,12 @@ def draw(room_mb, side):
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
     used = int(status["VmSize"].split()[0]) * 1024
     resource.setrlimit(resource.RLIMIT_AS, (used + room_mb * 2**20, -1))
+    steps = []
     try:
-        picture = backend.generate(replace(request, width=side, height=side)).pixels
-        print("drew", picture.shape, "in tiles" if backend.plan.tile_vae else "at once")
+        wish = replace(request, width=side, height=side)
+        picture = backend.generate(wish, progress=lambda step: steps.append(step.done)).pixels
+        how = "in tiles" if backend.plan.tile_vae else "at once"
+        print("drew", picture.shape, how, "steps:", *steps)
     except Audio2ImgError as error:
         print(type(error).__name__, error.exit_code, error.message, error.remedy)
 for room_mb in range(250, 0, -25):
@@ -66,9 +69,9 @@ def test_memory_that_really_runs_out(mini_diffusers: Path) -> None:
         command, capture_output=True, text=True, timeout=200, env={**os.environ, **GIVES_BACK}
     )
     first, *_, tiled, refused = done.stdout.strip().split("\n\n")
-    assert first == "drew (512, 512, 3) at once", done.stdout + done.stderr
+    assert first == "drew (512, 512, 3) at once steps: 1", done.stdout + done.stderr
     assert tiled.startswith("memory ran out: drawing again with less"), done.stdout
-    assert tiled.endswith("drew (512, 512, 3) in tiles")
+    assert tiled.endswith("drew (512, 512, 3) in tiles steps: 1"), "only decoding was done again"
     assert "MachineError 5 there is not enough memory for mini" in refused
     assert "ask for a smaller --size" in refused
 
@@ -106,11 +109,13 @@ def test_where_kernels_cannot_be_recorded_the_unet_is_called(
     """On a machine with CUDA the same test compares what is replayed with what is called."""
     import torch
 
+    from audio2img.backends.torch.plan import WORTH_RECORDING
     from audio2img.backends.torch.unet import Direct, Replayed
 
     backend = DiffusersBackend.load(mini_diffusers)
     with backend._parts.use("unet") as (unet,):
         ask, direct = Replayed(unet), Direct(unet)
+        ask.expect(WORTH_RECORDING)
         like = {"device": unet.device, "dtype": unet.dtype}
         for step in range(3):
             given = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from audio2img.diffusion.noise import NoiseStream, initial_latents
-from audio2img.diffusion.schedulers import SchedulerConfig, cumulative_alphas, make_scheduler
+from audio2img.diffusion.schedulers import SchedulerConfig, cumulative_alphas, make_scheduler, skipped_steps
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -27,6 +27,14 @@ TRAINED = {
 SPACINGS = ("linspace", "leading", "trailing")
 STEPS = (1, 2, 3, 4, 10, 20, 50)
 PREDICTIONS = ("epsilon", "v_prediction")
+
+CLASSES = {
+    "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "euler-a": diffusers.EulerAncestralDiscreteScheduler,
+    "ddim": diffusers.DDIMScheduler,
+    "pndm": diffusers.PNDMScheduler,
+}
 
 _MIX = np.random.RandomState(0).standard_normal((SHAPE[1], SHAPE[1])).astype(np.float32) / 2
 
@@ -191,6 +199,47 @@ def test_pndm(
     assert_same_walk("pndm", steps, theirs, SchedulerConfig.from_dict(settings), monkeypatch)
 
 
+@pytest.mark.parametrize("strength", [0.3, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("steps", [8, 20])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("name", ["dpmpp-2m", "euler", "euler-a", "ddim", "pndm"])
+def test_image_to_image(
+    name: str, prediction: str, steps: int, strength: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From noise on a picture's latents, as diffusers' image-to-image pipelines count their calls."""
+    settings: dict[str, Any] = {**TRAINED, "steps_offset": 1, "prediction_type": prediction}
+    own: dict[str, dict[str, Any]] = {"pndm": {"skip_prk_steps": True}, "ddim": {"clip_sample": False}}
+    if name in own:
+        own[name]["set_alpha_to_one"] = False
+    theirs = CLASSES[name](**settings, **own.get(name, {}))
+    theirs.set_timesteps(steps)
+    begin = max(steps - min(int(steps * strength), steps), 0)
+    if hasattr(theirs, "set_begin_index"):
+        theirs.set_begin_index(begin)
+    timesteps = theirs.timesteps[begin * theirs.order :]
+    source = np.random.RandomState(3).standard_normal(SHAPE).astype(np.float32)
+    stream = NoiseStream(SEED)
+    noise = stream.draw(SHAPE)
+    if name == "euler-a":
+        module = type(theirs).__module__
+        monkeypatch.setattr(
+            f"{module}.randn_tensor", lambda shape, **_: torch.from_numpy(stream.draw(tuple(shape)))
+        )
+    expected = theirs.add_noise(torch.from_numpy(source), torch.from_numpy(noise), timesteps[:1])
+    for timestep in timesteps:
+        shown = theirs.scale_model_input(expected, timestep).numpy()
+        answer = torch.from_numpy(fake_model(shown, float(timestep)))
+        expected = theirs.step(answer, timestep, expected).prev_sample
+
+    config = SchedulerConfig.from_dict(settings)
+    ours = make_scheduler(name, steps, config, seed=SEED, skip=skipped_steps(steps, strength))
+    np.testing.assert_allclose(ours.timesteps, timesteps.numpy(), rtol=1e-5, atol=1e-3)
+    sample = ours.add_noise(source, noise)
+    for i, timestep in enumerate(ours.timesteps):
+        sample = ours.step(fake_model(ours.scale_input(sample, i), float(timestep)), i, sample)
+    assert np.abs(sample - expected.numpy()).max() <= TOLERANCE * max(1.0, expected.abs().max())
+
+
 @pytest.mark.parametrize("schedule", ["scaled_linear", "linear"])
 def test_cumulative_alphas(schedule: str) -> None:
     theirs = diffusers.DDIMScheduler(**{**TRAINED, "beta_schedule": schedule}).alphas_cumprod.numpy()
@@ -198,16 +247,7 @@ def test_cumulative_alphas(schedule: str) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=2e-7)
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("dpmpp-2m", diffusers.DPMSolverMultistepScheduler),
-        ("euler", diffusers.EulerDiscreteScheduler),
-        ("euler-a", diffusers.EulerAncestralDiscreteScheduler),
-        ("ddim", diffusers.DDIMScheduler),
-        ("pndm", diffusers.PNDMScheduler),
-    ],
-)
+@pytest.mark.parametrize(("name", "make"), CLASSES.items())
 def test_own_spacing_is_that_of_the_class(name: str, make: Callable[..., Any]) -> None:
     theirs = make(**TRAINED, steps_offset=1, **({"skip_prk_steps": True} if name == "pndm" else {}))
     theirs.set_timesteps(20)

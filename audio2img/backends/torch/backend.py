@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audio2img.backends.protocol import (
     DEFAULT_STRENGTH,
@@ -20,11 +21,18 @@ from audio2img.backends.torch.conditioning import Conditioner, Conditioning
 from audio2img.backends.torch.facts import read_facts
 from audio2img.backends.torch.folder import ModelFolder, looks_like_ours, read_folder
 from audio2img.backends.torch.memory import is_out_of_memory, release_memory
+from audio2img.backends.torch.needs import find_needs
 from audio2img.backends.torch.parts import Parts, keep_compiled, load_parts
-from audio2img.backends.torch.plan import Needs, Plan, Wishes, find_device, make_plan
+from audio2img.backends.torch.plan import Plan, Wishes, find_device, make_plan
 from audio2img.backends.torch.schedulers import Walk
 from audio2img.backends.torch.unet import Direct, GuidedUNet, Replayed
-from audio2img.backends.torch.vae import Preview, decode_latents, encode_pixels, is_refused
+from audio2img.backends.torch.vae import (
+    NotFiniteError,
+    Preview,
+    decode_latents,
+    encode_pixels,
+    is_refused,
+)
 from audio2img.diffusion import ModelDefaults, Pixels
 from audio2img.diffusion.loras import LoraFile
 from audio2img.diffusion.noise import NoiseStream
@@ -35,6 +43,7 @@ from audio2img.errors import CancelledError, MachineError, ModelError, UsageErro
 from audio2img.types import ImageRequest, ImageResult, LoraUse
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 class DiffusersBackend:
@@ -157,25 +166,29 @@ class DiffusersBackend:
 
         self._check_request(job.request, job.init_image)
         with torch.no_grad():
-            try:
-                return self._draw_once(job)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    _check_compiler(error)
-                    raise
-                smaller = self.plan.with_less_memory()
-                if smaller is None:
-                    raise _no_memory(self.folder, self.plan) from error
-            # Outside of the handler, whose traceback holds the tensors of the failed attempt.
-            logger.warning("memory ran out: drawing again with less (%s)", smaller.describe())
-            self._ask = None
-            self._parts.apply(smaller)
-            try:
-                return self._draw_once(job)
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise _no_memory(self.folder, self.plan) from error
+            return self._spare_memory(lambda: self._draw_once(job))
+
+    def _spare_memory(self, stage: Callable[[], Result]) -> Result:
+        """What a stage gives; where memory runs out, the stage is done once more with less of it."""
+        try:
+            return stage()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                _check_compiler(error)
                 raise
+            smaller = self.plan.with_less_memory()
+            if smaller is None:
+                raise _no_memory(self.folder, self.plan) from error
+        # Outside of the handler, whose traceback holds the tensors of the failed attempt.
+        logger.warning("memory ran out: drawing again with less (%s)", smaller.describe())
+        self._ask = None
+        self._parts.apply(smaller)
+        try:
+            return stage()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _no_memory(self.folder, self.plan) from error
+            raise
 
     def _draw_once(self, job: _Job) -> tuple[ImageResult, ...]:
         """Draw in batches what is not finished yet, and hand over each picture as soon as it is."""
@@ -184,13 +197,13 @@ class DiffusersBackend:
         job.check_cancelled()
         noise, source = self._noise_and_source(job, texts.positive[0].states)
         clock.stop("encode", len(job.indices))
-        size = self._batch_size(job.request)
-        while batch := job.waiting[:size]:
+        while batch := job.waiting[: self._batch_size(job.request)]:
             ended = self._denoise(job, batch, texts, noise[batch], source)
             clock.stop("denoise", len(batch))
             job.check_cancelled()
             for index, latents in zip(batch, ended, strict=True):
-                pixels = self._decode(latents)
+                # Memory that runs out here costs the decoding alone, and not the walk before it.
+                pixels = self._spare_memory(partial(self._decode, latents))
                 clock.stop("decode")
                 is_refused = self._is_refused(pixels)
                 request = replace(job.request, index=index)
@@ -248,8 +261,8 @@ class DiffusersBackend:
         if job.init_image is None:
             return noise, None
         fresh = torch.from_numpy(stream.draw((1, *shape)))
-        with self._parts.use("vae") as (vae,):
-            source = encode_pixels(vae, job.init_image, (width, height), fresh.to(vae.device))
+        picture = job.init_image
+        source = self._ask_vae(lambda vae: encode_pixels(vae, picture, (width, height), fresh.to(vae.device)))
         return noise, source.to("cpu", like.dtype)
 
     def _batch_size(self, request: ImageRequest) -> int:
@@ -276,6 +289,7 @@ class DiffusersBackend:
                 self._ask = Replayed(net) if self.plan.graphs else Direct(net)
             config = self.folder.parts["unet"].config
             unet = GuidedUNet(self._ask, config, texts, request.guidance_scale, self._size(request))
+            unet.expect(n_calls * (len(job.waiting) // len(batch)))
             for call, timestep in enumerate(timesteps):
                 job.check_cancelled()
                 shown = walk.scale(latents, call)
@@ -295,8 +309,7 @@ class DiffusersBackend:
             if self._preview is None:
                 self._preview = Preview(self.folder)
             if not self._preview.is_ready:
-                with self._parts.use("vae") as (vae,):
-                    self._preview.fit(vae)
+                self._ask_vae(self._preview.fit)
             return self._preview.draw(walk.predict_denoised(latents[0], shown[0], prediction[0], call))
 
         return draw
@@ -308,8 +321,21 @@ class DiffusersBackend:
             raise ModelError(f"the UNet of {self.model} gave numbers that are none", remedy)
 
     def _decode(self, latents: Any) -> Pixels:
-        with self._parts.use("vae") as (vae,):
-            return decode_latents(vae, latents)
+        return self._ask_vae(partial(decode_latents, latents=latents))
+
+    def _ask_vae(self, ask: Callable[[Any], Result]) -> Result:
+        """What is asked of the autoencoder; in full precision where its numbers are too large for half."""
+        try:
+            with self._parts.use("vae") as (vae,):
+                return ask(vae)
+        except NotFiniteError as error:
+            if self.plan.vae_precision == "full":
+                raise ModelError(
+                    f"the autoencoder of {self.model} gave numbers that are none", "get the model again"
+                ) from error
+        logger.warning("the autoencoder of %s overflows in half precision: once more in full", self.model)
+        self._parts.widen_vae()
+        return self._ask_vae(ask)
 
     def _is_refused(self, pixels: Pixels) -> bool:
         if "safety_checker" not in self.folder.parts:
@@ -356,22 +382,6 @@ def find_model(path: Path, name: str | None = None) -> ModelFolder:
     if not looks_like_ours(path):
         raise ModelError(f"{path} is neither a diffusers folder nor a .safetensors file", "check the path")
     return read_folder(path, name)
-
-
-def find_needs(model: ModelFolder) -> Needs:
-    """What drawing a picture of the model's own size takes."""
-    vae, unet = model.parts["vae"].config, model.parts["unet"].config
-    width, height = model.size
-    widths = model.vae_widths
-    return Needs(
-        parameters={name: part.n_parameters for name, part in model.parts.items()},
-        width=width,
-        height=height,
-        factor=model.factor,
-        unet_width=int(unet["block_out_channels"][0]),
-        vae_width=int(widths[min(1, len(widths) - 1)]),
-        upcast_vae=model.kind == "sdxl" and bool(vae.get("force_upcast", True)),
-    )
 
 
 def _no_memory(model: ModelFolder, plan: Plan) -> MachineError:

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from audio2img.backends.torch.caches import compiled_dir
@@ -14,6 +15,7 @@ from audio2img.backends.torch.folder import ModelFolder, Part
 from audio2img.backends.torch.loras import add_loras
 from audio2img.backends.torch.memory import is_out_of_memory, release_memory
 from audio2img.backends.torch.plan import Plan
+from audio2img.backends.torch.vae import set_tiles
 from audio2img.diffusion.loras import LoraFile
 from audio2img.errors import Audio2ImgError, ModelError
 
@@ -43,9 +45,12 @@ class Parts:
             module.to("cpu" if self._is_offloaded(name) else plan.device.kind)
             if plan.channels_last and name in ("unet", "vae"):
                 module.to(memory_format=torch.channels_last)
-        vae = self._modules["vae"]
-        if hasattr(vae, "enable_tiling"):
-            (vae.enable_tiling if plan.tile_vae else vae.disable_tiling)()
+        set_tiles(self._modules["vae"], self.model.size if plan.tile_vae else None, self.model.factor)
+
+    def widen_vae(self) -> None:
+        """Have the autoencoder calculate in full precision from now on."""
+        self.plan = replace(self.plan, vae_precision="full")
+        self._modules["vae"].float()
 
     @contextmanager
     def use(self, *names: str) -> Iterator[list[Any]]:

@@ -3,18 +3,17 @@
 Decided here and nowhere else, from what the machine has, what the model needs and what the person
 wants; `doctor` and --verbose show the result with its reasons.
 
-The sizes are estimates, and rough ones: weights are counted exactly, what a step needs besides is
-taken as a number of times the size of its widest layer. Where an estimate is too low, memory runs
-out once, and the picture is drawn again by `Plan.with_less_memory`.
+The sizes are estimates (see needs). Where one is too low, memory runs out once, and what was under way
+is done again by `Plan.with_less_memory`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from audio2img.backends.torch.needs import Needs
 from audio2img.errors import MachineError, UsageError
 
 DeviceKind = Literal["cuda", "mps", "cpu"]
@@ -28,8 +27,9 @@ HALF_BYTES, FULL_BYTES = 2, 4
 FIRST_FAST_HALF = (5, 3)  # the CUDA capability from which cards calculate in half precision natively
 FIRST_GRAPHS = (7, 0)
 SPARE_BYTES = 500_000_000  # for CUDA's own libraries and what fragments
-UNET_LAYERS = 100  # a guided step's memory, in outputs of its first layer
-VAE_LAYERS = 6  # decoding's memory, in outputs of its widest layer at full size
+# Calls of the UNet in one shape from which a recording of it is made, which itself costs five: to warm up,
+# to record, to compare. With fewer it would cost more than replaying saves.
+WORTH_RECORDING = 20
 MAX_BATCH = 8
 
 
@@ -65,42 +65,13 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a model takes. parameters: of each part by name; width, height in pixels, factor of them a latent.
-
-    unet_width, vae_width: channels of the widest layers at full size. upcast_vae: its autoencoder
-    overflows in half precision.
-    """
-
-    parameters: Mapping[str, int]
-    width: int
-    height: int
-    factor: int = 8
-    unet_width: int = 320
-    vae_width: int = 256
-    upcast_vae: bool = False
-
-    def weight_bytes(self, names: tuple[str, ...], size: int) -> int:
-        return sum(count for name, count in self.parameters.items() if name in names) * size
-
-    def step_bytes(self, size: int) -> int:
-        """What a guided step of one picture takes beside the weights."""
-        latents = (self.width // self.factor) * (self.height // self.factor)
-        return 2 * latents * self.unet_width * size * UNET_LAYERS
-
-    def decode_bytes(self, size: int) -> int:
-        """What decoding one picture takes beside the weights."""
-        return self.width * self.height * self.vae_width * size * VAE_LAYERS
-
-
-@dataclass(frozen=True)
 class Plan:
     """How to draw.
 
     offload: what waits in main memory until its turn comes: nothing, the text encoders, or every part.
     tile_vae: decode in tiles. channels_last: order of the numbers that convolutions of graphics cards
-    like. graphs: record the UNet's kernels once and replay them (CUDA graphs). compile: torch.compile.
-    batch: pictures drawn at once. reasons: why, in words.
+    like. graphs: record the UNet's kernels once and replay them (CUDA graphs), where a request has
+    steps enough. compile: torch.compile. batch: pictures drawn at once. reasons: why, in words.
     """
 
     device: Device
@@ -159,12 +130,16 @@ def make_plan(device: Device, needs: Needs, wishes: Wishes) -> Plan:
     if device.kind == "cpu":
         return replace(plan, tile_vae=wishes.low_memory is True)
     is_cuda = device.kind == "cuda"
-    plan = replace(plan, channels_last=is_cuda)
+    # Without a compiler each group norm puts the numbers back into the other order, and time is lost.
+    plan = replace(plan, channels_last=is_cuda and wishes.compile)
     offload, reason = _choose_offload(device, needs, wishes, size, vae_size)
     decode = needs.decode_bytes(vae_size)
     budget = None if device.free_bytes is None else device.free_bytes - SPARE_BYTES
-    left = None if budget is None else budget - _resident_bytes(needs, offload, size, vae_size)
-    tile = wishes.low_memory is True or (wishes.low_memory is None and left is not None and decode > left)
+    resident = _resident_bytes(needs, offload, size, vae_size)
+    left = None if budget is None else budget - resident
+    beside = needs.weight_bytes(("vae",), vae_size) if offload == "parts" else resident
+    is_tight = budget is not None and decode > budget - beside
+    tile = wishes.low_memory is True or (wishes.low_memory is None and is_tight)
     graphs = is_cuda and offload != "parts" and not wishes.compile and _can_replay(device, needs, size, left)
     return replace(
         plan,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from audio2img.backends.torch.conditioning import Conditioning
+from audio2img.backends.torch.plan import WORTH_RECORDING
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ class GuidedUNet:
         if is_told:
             told = embed_guidance(guidance_scale, int(config["time_cond_proj_dim"]))
             self._extra["timestep_cond"] = told.to(**like).repeat(len(windows), 1)
+
+    def expect(self, calls: int) -> None:
+        """Told at the beginning of a walk: so many calls of `predict` are to come."""
+        self._ask.expect(calls)
 
     def predict(self, shown: Any, timestep: Any) -> Any:
         """The guided answer for a batch of pictures; like `shown`. timestep: 0-dimensional, on its device."""
@@ -107,6 +112,9 @@ class Direct:
     def __init__(self, unet: Any) -> None:
         self._unet = unet
 
+    def expect(self, calls: int) -> None:
+        """See `Replayed`; nothing is prepared here."""
+
     def __call__(
         self, sample: Any, timestep: Any, encoder_hidden_states: Any, timestep_cond: Any = None, **added: Any
     ) -> Any:
@@ -124,14 +132,21 @@ class Replayed:
     """Asks a UNet on CUDA by replaying its kernels, recorded once for each shape of the inputs.
 
     One call launches some thousand kernels, and for one picture the launching takes longer than the
-    kernels. What a recording answers is compared with the call that it records; where it differs, or
-    where recording fails, the UNet is called directly from then on.
+    kernels. Recording costs five calls, more than a whole picture of a Turbo model, so it waits until a
+    shape is asked for often enough. What a recording answers is compared with the call that it records;
+    where it differs, or where recording fails, the UNet is called directly from then on.
     """
 
     def __init__(self, unet: Any) -> None:
         self._direct = Direct(unet)
         self._recordings: dict[tuple[Any, ...], tuple[Any, dict[str, Any], Any]] = {}
+        self._made: dict[tuple[Any, ...], int] = {}  # direct calls, by shape
+        self._coming = 0
         self._works = True
+
+    def expect(self, calls: int) -> None:
+        """Told at the beginning of a walk: so many calls of one shape are to come."""
+        self._coming = calls
 
     def __call__(self, **inputs: Any) -> Any:
         if not self._works:
@@ -139,7 +154,10 @@ class Replayed:
         key = tuple((name, tensor.shape, tensor.dtype) for name, tensor in sorted(inputs.items()))
         if key not in self._recordings:
             answer = self._direct(**inputs)
-            self._works = self._record(key, inputs, answer)
+            if self._made.get(key, 0) + self._coming >= WORTH_RECORDING:
+                self._works = self._record(key, inputs, answer)
+            self._made[key] = self._made.get(key, 0) + 1
+            self._coming = max(0, self._coming - 1)
             return answer
         graph, held, output = self._recordings[key]
         for name, tensor in inputs.items():

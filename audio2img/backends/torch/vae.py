@@ -18,29 +18,59 @@ from audio2img.diffusion.preview import (
     make_pictures,
 )
 
+MAX_TILE_PX = 512  # what Stable Diffusion's autoencoders were trained at
 N_FIT_PICTURES, FIT_SIDE_PX = 8, 128  # what an unknown autoencoder's preview is fitted on
 
 
+class NotFiniteError(ArithmeticError):
+    """An autoencoder's answer has numbers that are none: mostly too large ones for half precision."""
+
+
+def set_tiles(vae: Any, size: tuple[int, int] | None, factor: int) -> None:
+    """Have the autoencoder work in overlapping tiles, or on whole pictures (None).
+
+    size: width and height in pixels that the model was trained for. diffusers' own tiles are as large
+    as that, so that nothing is saved where it is needed; these are half of it, and never over MAX_TILE_PX.
+    factor: pixels for each latent.
+    """
+    if size is None:
+        vae.disable_tiling()
+        return
+    n_latents = max(1, min(MAX_TILE_PX, max(size) // 2) // factor)
+    vae.tile_latent_min_size, vae.tile_sample_min_size = n_latents, n_latents * factor
+    vae.enable_tiling()
+
+
 def decode_latents(vae: Any, latents: Any) -> Pixels:
-    """The picture of latents (1, channels, height, width), as the UNet leaves them."""
+    """The picture of latents (1, channels, height, width), as the UNet leaves them.
+
+    Raises NotFiniteError where the autoencoder's numbers overflow.
+    """
     import torch
 
     image = vae.decode(unscale(vae.config, latents).to(vae.dtype), return_dict=False)[0][0]
+    _check_finite(image)
     unit = (image * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 0).float()
     return np.ascontiguousarray((unit * 255).round().to(torch.uint8).cpu().numpy())
 
 
 def encode_pixels(vae: Any, pixels: Pixels, size: tuple[int, int], noise: Any) -> Any:
     """Latents (1, channels, height, width) of a picture of any size, as drawn from the encoder's
-    distribution by unit `noise` of that shape. size: width and height to scale and crop it to."""
+    distribution by unit `noise` of that shape. size: width and height to scale and crop it to.
+
+    Raises NotFiniteError where the autoencoder's numbers overflow.
+    """
     import torch
 
     unit = torch.from_numpy(cover(pixels, size).astype(np.float32) / 255).permute(2, 0, 1)[None]
     result = vae.encode((2.0 * unit - 1.0).to(vae.device, vae.dtype))
     if hasattr(result, "latents"):  # the tiny autoencoder has no distribution
-        return scale(vae.config, result.latents)
-    moments = result.latent_dist
-    return scale(vae.config, moments.mean + moments.std * noise.to(moments.mean))
+        latents = result.latents
+    else:
+        moments = result.latent_dist
+        latents = moments.mean + moments.std * noise.to(moments.mean)
+    _check_finite(latents)
+    return scale(vae.config, latents)
 
 
 def unscale(config: Any, latents: Any) -> Any:
@@ -109,7 +139,7 @@ def _known_map(kind: str) -> LatentPreview:
 def fit_map(vae: Any, factor: int) -> LatentPreview:
     """The linear map from an autoencoder's own latents that comes closest to what it makes of them.
 
-    factor: pixels for each latent.
+    factor: pixels for each latent. Raises NotFiniteError where the autoencoder's numbers overflow.
     """
     import torch
 
@@ -121,6 +151,7 @@ def fit_map(vae: Any, factor: int) -> LatentPreview:
             result = vae.encode(x)
             z = result.latents if hasattr(result, "latents") else result.latent_dist.mean
             image = vae.decode(z, return_dict=False)[0] / 2 + 0.5
+            _check_finite(image)
             small = torch.nn.functional.avg_pool2d(image, factor).clamp(0, 1)
             latents.append(z[0].flatten(1).T.float().cpu().numpy())
             colours.append(small[0].flatten(1).T.float().cpu().numpy())
@@ -128,6 +159,11 @@ def fit_map(vae: Any, factor: int) -> LatentPreview:
     return LatentPreview(
         np.array(table["matrix"], dtype=np.float32), np.array(table["bias"], dtype=np.float32)
     )
+
+
+def _check_finite(numbers: Any) -> None:
+    if not bool(numbers.isfinite().all()):
+        raise NotFiniteError
 
 
 def _statistics(config: Any, latents: Any) -> tuple[Any, Any]:
