@@ -166,7 +166,7 @@ class Painter:
 
     def _make_prompt(self, text: str, options: Options, scene: str) -> Prompt:
         from audio2img.config import config_dir
-        from audio2img.prompt import make_prompt
+        from audio2img.prompt import clean_transcript, make_prompt
         from audio2img.prompt.mini_world import unknown_words
 
         prompt = make_prompt(
@@ -179,9 +179,10 @@ class Painter:
             templates_dir=config_dir() / "templates",
         )
         self._progress.tell(Event("prompt", 1.0, prompt.text))
-        if self.model.vocabulary == "mini_world" and (unknown := unknown_words(prompt.text)):
+        if self.model.vocabulary == "mini_world":
             world = "it knows one small world: audio2img models show mini"
-            self._progress.warn(f"the mini model does not know: {', '.join(unknown)} ({world})")
+            if unknown := unknown_words(clean_transcript(text) + scene):  # the person's, not the style's
+                self._progress.warn(f"the mini model does not know: {', '.join(unknown)} ({world})")
         return prompt
 
     def _cut_prompt(self, prompt: Prompt) -> Prompt:

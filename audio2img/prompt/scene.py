@@ -18,14 +18,14 @@ _SMALL_WORDS = re.compile(
 
 
 @dataclass(frozen=True)
-class Scene:
+class SceneWords:
     """Words for a picture, "" where there is nothing to draw, and the phrases that found no place in them."""
 
     text: str
     left_out: tuple[str, ...] = ()
 
 
-def write_scene(things: Sequence[HeardThing], said: str = "", *, in_mini_world: bool = False) -> Scene:
+def write_scene(things: Sequence[HeardThing], said: str = "", *, in_mini_world: bool = False) -> SceneWords:
     """The scene that was heard, best things first.
 
     said: the words it is to follow: no speaker is drawn then, and nothing that they name already.
@@ -34,14 +34,14 @@ def write_scene(things: Sequence[HeardThing], said: str = "", *, in_mini_world: 
     chosen = _choose(things, said)
     phrases = [thing.phrase for thing in chosen]
     if not in_mini_world:
-        return Scene(", ".join(phrases))
+        return SceneWords(", ".join(phrases))
     known = [thing.mini_world for thing in chosen if thing.mini_world]
     if said and any(setting in said.lower() for setting in SETTINGS):  # the model knows one at a time
         known = [phrase for phrase in known if not phrase.endswith(SETTINGS)]
     if not known and not said:
-        return Scene(", ".join(phrases))
+        return SceneWords(", ".join(phrases))
     left_out = tuple(thing.phrase for thing in chosen if not thing.mini_world)
-    return Scene(join_phrases(known), left_out)
+    return SceneWords(join_phrases(known), left_out)
 
 
 def _choose(things: Sequence[HeardThing], said: str) -> list[HeardThing]:

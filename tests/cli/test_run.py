@@ -100,6 +100,11 @@ def test_words_the_mini_model_does_not_know_are_named(audio2img: Callable[..., A
     assert "elephant, bicycle" in done.stderr
 
 
+def test_words_of_the_style_are_not_the_persons(audio2img: Callable[..., Any], tmp_path: Path) -> None:
+    done = audio2img("generate", "a red elephant", "-o", tmp_path, "--steps", 1, "--style", "oil")
+    assert "does not know: elephant (" in done.stderr
+
+
 def test_the_environment_and_the_settings_file_give_defaults(
     audio2img: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from audio2img.prompt.mini_world import join_phrases
-from audio2img.prompt.scene import Scene, write_scene
+from audio2img.prompt.scene import SceneWords, write_scene
 from audio2img.types import HeardThing
 
 DOG = HeardThing("a barking dog", "Bark", 0.9, mini_world="a dog")
@@ -30,7 +30,7 @@ SEA = HeardThing("the ocean", "Ocean", 0.5, mini_world="by the sea")
     ],
 )
 def test_the_first_two_things_and_a_place(things, words):
-    assert write_scene(things) == Scene(words)
+    assert write_scene(things) == SceneWords(words)
 
 
 @pytest.mark.parametrize(
@@ -46,19 +46,19 @@ def test_what_was_said_is_not_drawn_twice_and_the_speaker_not_at_all(said, words
 
 
 def test_beside_words_noise_is_nothing():
-    assert write_scene([SPEAKER, HAZE], "a house") == Scene("")
+    assert write_scene([SPEAKER, HAZE], "a house") == SceneWords("")
 
 
 @pytest.mark.parametrize(
     ("things", "said", "scene"),
     [
-        ([DOG, RAIN], "", Scene("a dog and a house in the rain")),
-        ([DOG, SAX], "", Scene("a dog", ("a saxophonist",))),
-        ([SAX], "", Scene("a saxophonist")),  # nothing it knows: the pipeline says so, word by word
-        ([SAX], "a house", Scene("", ("a saxophonist",))),
-        ([SEA], "a boat", Scene("by the sea")),
-        ([SEA], "a boat at night", Scene("")),
-        ([SEA, DOG], "a boat at night", Scene("a dog")),
+        ([DOG, RAIN], "", SceneWords("a dog and a house in the rain")),
+        ([DOG, SAX], "", SceneWords("a dog", ("a saxophonist",))),
+        ([SAX], "", SceneWords("a saxophonist")),  # nothing it knows: the pipeline says so, word by word
+        ([SAX], "a house", SceneWords("", ("a saxophonist",))),
+        ([SEA], "a boat", SceneWords("by the sea")),
+        ([SEA], "a boat at night", SceneWords("")),
+        ([SEA, DOG], "a boat at night", SceneWords("a dog")),
     ],
 )
 def test_in_the_mini_models_world(things, said, scene):
