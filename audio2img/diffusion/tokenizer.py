@@ -50,12 +50,16 @@ class Tokens:
     kept, dropped: the prompt cut in two at the space before the first word that does not wholly
         fit ("" when all of it fits). Scripts without spaces, a single overlong word, and the
         punctuation after a word that fits are cut at the first character that does not fit.
+    starts: the character of the text at which each token within the window begins.
+    weights: (context length,) float32, of prompts with weights (see prompt_weights); None for others.
     """
 
     ids: NDArray[np.int32]
     n_tokens: int
     kept: str
     dropped: str
+    starts: tuple[int, ...] = ()
+    weights: NDArray[np.float32] | None = None
 
 
 class ClipTokenizer:
@@ -106,11 +110,11 @@ class ClipTokenizer:
         used = ids[:room]
         row[: len(used) + 2] = [self._start, *used, self._end]
         if len(ids) <= room:
-            return Tokens(row, len(ids), text, "")
+            return Tokens(row, len(ids), text, "", tuple(offsets))
         cut = _find_cut(text, offsets[room])
         while cut and len(self._encode_all(text[:cut])[0]) > room:
             cut -= 1  # a word cut short can spell differently, and longer
-        return Tokens(row, len(ids), text[:cut].rstrip(), text[cut:].strip())
+        return Tokens(row, len(ids), text[:cut].rstrip(), text[cut:].strip(), tuple(offsets[:room]))
 
     def _encode_all(self, text: str) -> tuple[list[int], list[int]]:
         """(ids, the character of `text` where each begins) of the whole text, without marks."""

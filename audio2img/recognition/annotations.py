@@ -27,6 +27,7 @@ _SOUND_NOTE = re.compile(
     r"static|beep\w*|buzz\w*|click\w*|knock\w*|blowing|footsteps|sounds?|audio|foreign language)\b",
     re.IGNORECASE,
 )
+_WEIGHT = re.compile(r":\s*[+-]?[\d.]+\s*\)$")  # "(singing birds:1.3)" is a prompt's weight
 
 _SPACE = re.compile(r"\s+")
 _SPACE_BEFORE_POINT = re.compile(r"\s+([,.;:!?…])")
@@ -98,7 +99,7 @@ def is_known_hallucination(text: str) -> bool:
 
 
 def _unless_meant(match: re.Match[str]) -> str:
-    return " " if _SOUND_NOTE.search(match[0]) else match[0]
+    return " " if _SOUND_NOTE.search(match[0]) and not _WEIGHT.search(match[0]) else match[0]
 
 
 def _bare(text: str) -> str:

@@ -251,6 +251,41 @@ def test_the_same_seed_is_the_same_picture_as_with_core_ml(
         assert psnr_db(one.pixels, different.pixels, PIXEL_PEAK) < OTHER_DB
 
 
+@pytest.mark.parametrize("model", ["mini", "sdxl"])
+def test_weights_of_words_as_in_a1111(
+    model: str, backends: Any, pipes: Any, mini_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: the answer of each text encoder times the weights, brought back to its mean."""
+    pipe = pipes(model)
+    request = replace(REQUEST, prompt="a big (red:1.6) house at night", negative_prompt="a tree")
+    ours = backends(model).generate(request).pixels
+
+    told = pipe.encode_prompt(
+        prompt=PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True,
+        negative_prompt="a tree",
+    )  # fmt: skip
+    ids = pipe.tokenizer(PROMPT).input_ids
+    [place] = [ids.index(token) for token in pipe.tokenizer(" red").input_ids[1:-1]]
+    weights = torch.ones(1, 77, 1)
+    weights[0, place] = 1.6
+    encoders = ("text_encoder", "text_encoder_2")[: 1 + (model == "sdxl")]
+    widths = [getattr(pipe, name).config.hidden_size for name in encoders]
+    answers = [one.contiguous() for one in told[0].split(widths, dim=-1)]
+    states = [one * weights * (one.mean() / (one * weights).mean()) for one in answers]
+    names = (
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
+    embeds = {**dict(zip(names, told, strict=False)), "prompt_embeds": torch.cat(states, dim=-1)}
+    by_itself = replace(request, prompt=None, negative_prompt="")  # type: ignore[arg-type]
+    assert np.array_equal(ours, by_hand(pipe, by_itself, "dpmpp-2m", monkeypatch, **embeds))
+    if model == "mini":
+        theirs = CoreMLBackend.load(mini_bundle, name="mini").generate(request).pixels
+        assert psnr_db(ours, theirs, PIXEL_PEAK) > LEAST_DB
+
+
 def test_long_prompts_are_the_same_as_with_core_ml(backends: Any, mini_bundle: Path) -> None:
     other = CoreMLBackend.load(mini_bundle, name="mini")
     words = "a red house at night and a yellow moon " * 10

@@ -48,6 +48,7 @@ def test_annotations_go_and_the_words_around_them_stay(heard, kept):
         ("a house (with a red roof) by the sea", "a house (with a red roof) by the sea"),
         ("a house (upbeat music) by the sea", "a house by the sea"),
         ("a house [music] by the sea", "a house by the sea"),
+        ("a (singing bird:1.3) by the sea", "a (singing bird:1.3) by the sea"),
         ("a smile :)", "a smile:)"),
     ],
 )

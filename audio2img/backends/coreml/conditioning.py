@@ -18,8 +18,9 @@ from audio2img.backends.coreml.bundle import Bundle
 from audio2img.backends.coreml.contract import hidden_states_name
 from audio2img.backends.coreml.numbers import as_finite
 from audio2img.backends.coreml.runtime import Model
+from audio2img.diffusion.prompt_weights import emphasize
+from audio2img.diffusion.prompt_windows import PromptWindows
 from audio2img.diffusion.tokenizer import ClipTokenizer, Tokens
-from audio2img.diffusion.windows import PromptWindows
 from audio2img.types import LongPrompt
 
 Floats = NDArray[np.float32]
@@ -94,7 +95,10 @@ class Conditioner:
             spec = self._bundle.parts[name].inputs["input_ids"]
             result = encoder.predict({"input_ids": tokens.ids[None, :].astype(spec.dtype)})
             states = result[hidden_states_name(self._bundle.contract.kind)]
-            hidden.append(as_finite(states, "text encoder", self._bundle))
+            states = as_finite(states, "text encoder", self._bundle)
+            if tokens.weights is not None:
+                states = emphasize(states, tokens.weights[None, :, None])
+            hidden.append(states)
             if name == "text_encoder_2":
                 pooled = as_finite(result["pooled_outputs"], "text encoder", self._bundle)
         states = np.concatenate(hidden, axis=2).transpose(0, 2, 1)[:, :, None, :]

@@ -12,8 +12,9 @@ from typing import Any
 
 from audio2img.backends.torch.folder import ModelFolder
 from audio2img.diffusion.facts import ModelFacts
+from audio2img.diffusion.prompt_weights import emphasize
+from audio2img.diffusion.prompt_windows import PromptWindows
 from audio2img.diffusion.tokenizer import ClipTokenizer, Tokens
-from audio2img.diffusion.windows import PromptWindows
 from audio2img.types import LongPrompt
 
 
@@ -85,8 +86,17 @@ class Conditioner:
         for encoder, tokens in zip(encoders, row, strict=True):
             ids = torch.from_numpy(tokens.ids[None].astype("int64")).to(encoder.device)
             if not self._is_sdxl:
-                return TextWindow(encoder(ids)[0], None, weight)
+                return TextWindow(_weigh(encoder(ids)[0], tokens), None, weight)
             result = encoder(ids, output_hidden_states=True)
-            hidden.append(result.hidden_states[-2])
+            hidden.append(_weigh(result.hidden_states[-2], tokens))
             pooled = result[0]  # of the second encoder, which projects it
         return TextWindow(torch.cat(hidden, dim=-1), pooled, weight)
+
+
+def _weigh(states: Any, tokens: Tokens) -> Any:
+    """An encoder's answer (1, length, width) with the weights of the prompt's words, if it has any."""
+    import torch
+
+    if tokens.weights is None:
+        return states
+    return emphasize(states, torch.from_numpy(tokens.weights)[None, :, None].to(states))

@@ -63,6 +63,17 @@ def test_compiled_resources_draw_the_same(
     assert core_ml_stand_in == [("open", "CPU_AND_GPU")] * 3  # nothing compiled; the VAE encoder not needed
 
 
+def test_weights_of_words_are_seen_in_the_picture(backend: CoreMLBackend, expected: np.ndarray) -> None:
+    def draw(prompt: str) -> np.ndarray:
+        return backend.generate(replace(REQUEST, prompt=prompt)).pixels
+
+    np.testing.assert_array_equal(draw("a (red:1.0) house at night"), expected)
+    strong, weak = draw("a (red:1.5) house at night"), draw("a (red:0.5) house at night")
+    assert not np.array_equal(strong, expected)
+    assert not np.array_equal(weak, strong)
+    assert backend.fit_prompt("a (red:1.5) house") == ("a (red:1.5) house", "")
+
+
 def test_packages_are_compiled_once(
     mini_bundle: Path, expected: np.ndarray, core_ml_stand_in: list[tuple[str, str]]
 ) -> None:

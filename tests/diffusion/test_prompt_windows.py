@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from audio2img.diffusion.prompt_windows import PromptWindows
 from audio2img.diffusion.tokenizer import ClipTokenizer
-from audio2img.diffusion.windows import PromptWindows
 
 WORDS = ["a", "big", "red", "house", "at", "night", "under", "the", "moon"]
 
