@@ -45,6 +45,10 @@ class InputError(Audio2ImgError):
 
 
 class CancelledError(Audio2ImgError):
-    """The person at the keyboard stopped it."""
+    """The person at the keyboard stopped it.
+
+    leaves_work: something that could not be stopped is still running, so that the process has to end.
+    """
 
     exit_code = 130
+    leaves_work = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -75,4 +76,6 @@ def main(argv: list[str] | None = None) -> NoReturn:
     outcome = Outcome()
     with outcome:
         cli.main(args=argv, prog_name="audio2img", standalone_mode=False, obj=outcome)
+    if outcome.leaves_work:  # in a thread, which Python would wait for
+        os._exit(outcome.exit_code)
     sys.exit(outcome.exit_code)

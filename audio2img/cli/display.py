@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.wording import as_options
 from audio2img.pipeline.events import Event, Listening
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Display(logging.Handler):
 
     def __call__(self, event: Event) -> None:
         if event.warning or (self._verbose and event.stage == "load"):
-            self.say(event.text)
+            self.say(as_options(event.text))
         elif event.stage == "prompt" and self._progress is not None:
             self.say(f"drawing: {event.text}")
         elif event.stage == "transcribe" and event.done == 1.0 and event.segment is None and self._progress:

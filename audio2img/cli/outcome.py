@@ -9,7 +9,8 @@ from types import TracebackType
 
 import click
 
-from audio2img.errors import Audio2ImgError
+from audio2img.cli.wording import as_options
+from audio2img.errors import Audio2ImgError, CancelledError
 
 INTERRUPTED = 130
 
@@ -17,12 +18,15 @@ INTERRUPTED = 130
 class Outcome:
     """Turns whatever ends a command into an exit code and at most one line on stderr.
 
+    leaves_work: a step that could not be stopped is still running.
+
     It travels as the click context's `obj`; `--verbose` sets `verbose` and so asks for tracebacks.
     """
 
     def __init__(self) -> None:
         self.exit_code = 0
         self.verbose = False
+        self.leaves_work = False
 
     def __enter__(self) -> Outcome:
         return self
@@ -52,9 +56,11 @@ class Outcome:
             return _say(_one_line(error.format_message()) + where, 2)
         if isinstance(error, click.ClickException):
             return _say(_one_line(error.format_message()), error.exit_code)
+        if isinstance(error, CancelledError):
+            self.leaves_work = error.leaves_work
         if isinstance(error, Audio2ImgError):
             remedy = f" — {error.remedy}" if error.remedy else ""
-            return _say(_one_line(error.message + remedy), error.exit_code)
+            return _say(_one_line(as_options(error.message + remedy)), error.exit_code)
         if isinstance(error, BrokenPipeError):
             # Whoever read our output has gone; keep Python from complaining when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -54,7 +54,7 @@ def live_input(given: dict[str, Any]) -> LiveInput:
     from audio2img.pipeline.live import LiveInput
 
     settings = with_settings(silence=given["silence"], limit=given["limit"])
-    source = LiveInput(microphone_of(given), stop=stop_key())
+    source = LiveInput(microphone_of(given), seconds=given["seconds"], stop=stop_key())
     return replace(
         source,
         silence_s=source.silence_s if settings.silence is None else settings.silence,

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio2img.backends import DrawingWishes, load_backend, preferred_variant
 from audio2img.backends.protocol import DEFAULT_STRENGTH, DrawingStep
-from audio2img.background import in_background
 from audio2img.diffusion import Pixels
 from audio2img.diffusion.loras import check_same
 from audio2img.errors import InputError, NothingToDrawError
+from audio2img.pipeline.call import Call
 from audio2img.pipeline.events import Event
+from audio2img.pipeline.models import LoadedImageModel, Models
 from audio2img.pipeline.options import Options
-from audio2img.pipeline.progress import Progress
-from audio2img.store.catalog import ResolvedModel, default_name, resolve_model
 from audio2img.types import ImageRequest, ImageResult, InitImage, Prompt, SoundSummary, Transcript
 
 if TYPE_CHECKING:
     from audio2img.backends import ImageBackend
     from audio2img.output.record import PictureRecord
 
-Draw = Callable[..., tuple[ImageResult, ...]]
+
+@dataclass(frozen=True)
+class Memory:
+    """What pictures remember of where their words came from."""
+
+    transcript: Transcript | None = None
+    sounds: SoundSummary | None = None
+    audio_source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,85 +63,50 @@ class Drawing:
 
 
 class Painter:
-    """The hand of a pipeline. Its model is loaded in the background from `preload` on, and kept.
+    """The hand of one call, with a model that others may be drawing with, too.
 
-    model: a name or a path; None takes the machine's default for what the wishes ask for.
+    on_picture: gets each picture as soon as it is finished, as a Drawing of its own. memory: what the
+    pictures remember besides what was drawn.
     """
 
-    def __init__(self, model: str | None, wishes: DrawingWishes, progress: Progress) -> None:
-        self._name = model
-        self._wishes = wishes
-        self._progress = progress
-        self._backend: Future[ImageBackend] | None = None
-        self._identity: Future[str] | None = None
+    def __init__(
+        self,
+        models: Models,
+        call: Call,
+        on_picture: Callable[[Drawing], None] | None = None,
+        memory: Memory = Memory(),
+    ) -> None:
+        self._models, self._call = models, call
+        self._on_picture, self._memory = on_picture, memory
 
-    def close(self) -> None:
-        """Free the model; closing twice is no error."""
-        if self._backend is not None:
-            self._backend.add_done_callback(_close_backend)  # now, or as soon as it has loaded
-        self._backend = None
+    def generate(self, text: str, options: Options, sounds: SoundSummary | None) -> Drawing:
+        """See `Session.generate`."""
+        self._models.preload()
+        start = None if options.init_image is None else _read_init_image(options.init_image)
+        prompt = self._make_prompt(*self._add_sounds(text, options, sounds))
+        backend = self._loaded().backend
+        if options.long_prompt == "cut":
+            prompt = self._cut_prompt(prompt, backend)
+        request = self._make_request(prompt, options, None if start is None else start[0], backend)
+        drawing = self._draw(request, prompt, None if start is None else start[1], all_of_them=True)
+        for index in sorted(set(range(request.count)) - {image.request.index for image in drawing.images}):
+            self._call.warn(f"the model's safety checker refused picture {index + 1} of {request.count}")
+        return drawing
 
-    def check(self) -> None:
-        """Raise what went wrong in loading the model, if that is known already."""
-        if self._backend is not None and self._backend.done():
-            self._backend.result()
+    def draw(self, request: ImageRequest, init_image: str | Path | None) -> Drawing:
+        """See `Session.draw`."""
+        self._models.preload()
+        pixels = _matching_pixels(request, init_image)
+        check_same(request.loras, self._loaded().backend.loras)
+        prompt = Prompt(request.prompt, request.negative_prompt)
+        return self._draw(request, prompt, pixels, all_of_them=False)
 
-    @cached_property
-    def model(self) -> ResolvedModel:
-        """The model that draws. Raises ModelError when it cannot be found."""
-        asked = self._name
-        if asked is None and self._wishes.backend != "auto":
-            asked = default_name("image", self._wishes.backend)
-        return resolve_model(asked, "image", preferred_variant())
+    def find_identity(self) -> str:
+        """See `Session.model_hash`."""
+        return self._call.wait(self._loaded().identity)
 
-    def preload(self) -> None:
-        """Start loading the image model in the background, if that has not happened yet."""
-        if self._backend is None:
-            model = self.model  # unknown here and now, not in the thread
-            self._backend = in_background(lambda: self._load_backend(model))
-
-    def generate(
-        self, text: str, options: Options = Options(), sounds: SoundSummary | None = None
-    ) -> Drawing:
-        """Pictures of what `text` describes, spoken style and all ("please draw a red house").
-
-        sounds: what was heard besides, or with an empty text instead; it becomes a part of the scene.
-        """
-        self.preload()
-        with self._progress.cancellable():
-            start = None if options.init_image is None else _read_init_image(options.init_image)
-            prompt = self._make_prompt(*self._add_sounds(text, options, sounds))
-            if options.long_prompt == "cut":
-                prompt = self._cut_prompt(prompt)
-            request = self._make_request(prompt, options, None if start is None else start[0])
-            backend = self._loaded_backend()
-            images = self._draw(backend.generate_all, request, None if start is None else start[1])
-            for index in sorted(set(range(request.count)) - {image.request.index for image in images}):
-                self._progress.warn(
-                    f"the model's safety checker refused picture {index + 1} of {request.count}"
-                )
-            return Drawing(images, prompt, timings_s=self._progress.take_timings())
-
-    def draw(self, request: ImageRequest, init_image: str | Path | None = None) -> Drawing:
-        """Exactly the picture of `request`, with no clean-up of its words.
-
-        init_image: the file that `request.init_image` names, where there is one; InputError for another.
-        """
-        self.preload()
-        with self._progress.cancellable():
-            pixels = _matching_pixels(request, init_image)
-            backend = self._loaded_backend()
-            check_same(request.loras, backend.loras)
-            images = self._draw(lambda *given: (backend.generate(*given),), request, pixels)
-            prompt = Prompt(request.prompt, request.negative_prompt)
-            return Drawing(images, prompt, timings_s=self._progress.take_timings())
-
-    @property
-    def model_hash(self) -> str:
-        """SHA-256 (hex) of the image model's files; loads the model."""
-        self._loaded_backend()
-        assert self._identity is not None
-        return self._identity.result()
+    def _loaded(self) -> LoadedImageModel:
+        return self._models.image(self._call)
 
     def _add_sounds(
         self, text: str, options: Options, sounds: SoundSummary | None
@@ -148,10 +116,10 @@ class Painter:
 
         if sounds is None:
             return text, options, ""
-        in_mini_world = self.model.vocabulary == "mini_world"
+        in_mini_world = self._models.image_model.vocabulary == "mini_world"
         scene = write_scene(sounds.things, text, in_mini_world=in_mini_world)
         if scene.left_out:
-            self._progress.warn(f"the mini model has no words for: {', '.join(scene.left_out)}")
+            self._call.warn(f"the mini model has no words for: {', '.join(scene.left_out)}")
         if text:
             joint = " " if in_mini_world else ", "
             return text, options, joint + scene.text if scene.text else ""
@@ -178,35 +146,34 @@ class Painter:
             styles_dir=config_dir() / "styles",
             templates_dir=config_dir() / "templates",
         )
-        self._progress.tell(Event("prompt", 1.0, prompt.text))
-        if self.model.vocabulary == "mini_world":
+        self._call.tell(Event("prompt", 1.0, prompt.text))
+        if self._models.image_model.vocabulary == "mini_world":
             world = "it knows one small world: audio2img models show mini"
             if unknown := unknown_words(clean_transcript(text) + scene):  # the person's, not the style's
-                self._progress.warn(f"the mini model does not know: {', '.join(unknown)} ({world})")
+                self._call.warn(f"the mini model does not know: {', '.join(unknown)} ({world})")
         return prompt
 
-    def _cut_prompt(self, prompt: Prompt) -> Prompt:
+    def _cut_prompt(self, prompt: Prompt, backend: ImageBackend) -> Prompt:
         """The prompt without what does not fit into the model's window, which is said."""
         from audio2img.prompt import fit_prompt
 
-        fit = self._loaded_backend().fit_prompt
-        prompt = fit_prompt(prompt, fit)
+        prompt = fit_prompt(prompt, backend.fit_prompt)
         remedy = "(--long-prompt chunk takes all of it)"
         if prompt.dropped:
-            self._progress.warn(
-                f"the prompt is longer than the model reads; left out: {prompt.dropped} {remedy}"
-            )
-        negative, dropped = fit(prompt.negative)
+            self._call.warn(f"the prompt is longer than the model reads; left out: {prompt.dropped} {remedy}")
+        negative, dropped = backend.fit_prompt(prompt.negative)
         if dropped:
-            self._progress.warn(
+            self._call.warn(
                 f"the negative prompt is longer than the model reads; left out: {dropped} {remedy}"
             )
         return replace(prompt, negative=negative)
 
-    def _make_request(self, prompt: Prompt, options: Options, init_image: InitImage | None) -> ImageRequest:
+    def _make_request(
+        self, prompt: Prompt, options: Options, init_image: InitImage | None, backend: ImageBackend
+    ) -> ImageRequest:
         import secrets
 
-        defaults = self._loaded_backend().defaults
+        defaults = backend.defaults
         width, height = options.size or (None, None)
         strength = options.strength
         if init_image is not None and strength is None:
@@ -224,41 +191,50 @@ class Painter:
             init_image=init_image,
             strength=strength,
             long_prompt=options.long_prompt,
-            loras=self._loaded_backend().loras,
+            loras=backend.loras,
         )
 
-    def _draw(self, draw: Draw, request: ImageRequest, pixels: Pixels | None) -> tuple[ImageResult, ...]:
+    def _draw(
+        self, request: ImageRequest, prompt: Prompt, pixels: Pixels | None, *, all_of_them: bool
+    ) -> Drawing:
+        """Picture `request.index`, or all of them, when its turn has come."""
+        call, loaded = self._call, self._loaded()
+        finished: list[ImageResult] = []
+
         def report(step: DrawingStep) -> None:
-            self._progress.tell(Event("draw", step.done / step.total, preview=step.preview))
+            call.tell(Event("draw", step.done / step.total, preview=step.preview))
 
-        self._progress.tell(Event("draw", 0.0))
-        with self._progress.timed("draw"):
-            images = draw(request, report, self._progress.is_cancelled, pixels)
-        return tuple(replace(image, model_hash=self.model_hash) for image in images)
+        def take(image: ImageResult) -> None:
+            finished.append(replace(image, model_hash=call.wait(loaded.identity)))
+            if self._on_picture is not None:
+                self._on_picture(self._drawing(finished[-1:], prompt))
 
-    def _load_backend(self, model: ResolvedModel) -> ImageBackend:
-        started = time.perf_counter()
-        backend = load_backend(model, self._wishes)
-        self._identity = in_background(lambda: backend.identity)
-        how = backend.describe()
-        took = f"{model.name} ready in {time.perf_counter() - started:.1f} s"
-        self._progress.tell(Event("load", 1.0, f"{took}: {how}" if how else took))
-        return backend
+        with self._turn(loaded.backend):
+            call.tell(Event("draw", 0.0))
+            with call.timed("draw"):
+                if all_of_them:
+                    loaded.backend.generate_all(request, report, call.is_cancelled, pixels, take)
+                else:
+                    take(loaded.backend.generate(request, report, call.is_cancelled, pixels))
+        return self._drawing(finished, prompt)
 
-    def _loaded_backend(self) -> ImageBackend:
-        self.preload()
-        assert self._backend is not None
-        with self._progress.timed(
-            "load"
-        ):  # what the person still waits for, not what was hidden behind the speech
-            while not wait([self._backend], timeout=0.1).done:
-                self._progress.check()
-        return self._backend.result()
+    def _turn(self, backend: ImageBackend) -> AbstractContextManager[None]:
+        if backend.capabilities.is_concurrent:
+            return nullcontext()
+        return self._models.drawing_turns.turn(
+            self._call.check, lambda place: self._call.tell(Event.of_place("draw", place))
+        )
 
-
-def _close_backend(loaded: Future[ImageBackend]) -> None:
-    if loaded.exception() is None:
-        loaded.result().close()
+    def _drawing(self, images: Sequence[ImageResult], prompt: Prompt) -> Drawing:
+        memory = self._memory
+        return Drawing(
+            tuple(images),
+            prompt,
+            transcript=memory.transcript,
+            sounds=memory.sounds,
+            audio_source=memory.audio_source,
+            timings_s=self._call.timings_s,
+        )
 
 
 def _read_init_image(path: str | Path) -> tuple[InitImage, Pixels]:

@@ -32,6 +32,7 @@ class Event:
     done: part of the stage that is finished, in [0, 1]; None where it cannot be known.
     text: what there is to say (the transcript so far, dropped words); segment: the newest one heard.
     listening: in the stage "record" while a person is listened to, whose words so far are `text`.
+    place: how many callers are before this one, where it waits for its turn in `stage`.
     warning: True when `text` is something the person should read.
     preview: in the stage "draw", makes a small picture (height, width, 3) uint8 of what is there so
         far; call it before the callback returns, or not at all.
@@ -42,5 +43,12 @@ class Event:
     text: str = ""
     segment: Segment | None = None
     listening: Listening | None = None
+    place: int = 0
     warning: bool = False
     preview: Callable[[], NDArray[np.uint8]] | None = None
+
+    @classmethod
+    def of_place(cls, stage: Stage, place: int) -> Event:
+        """That so many others come first."""
+        others = "one other" if place == 1 else f"{place} others"
+        return cls(stage, None, f"waiting for {others}", place=place)

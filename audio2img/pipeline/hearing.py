@@ -3,121 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.background import in_background
-from audio2img.errors import MachineError, ModelError, NothingToDrawError
-from audio2img.pipeline.events import Event, Listening
+from audio2img.errors import CancelledError, MachineError, ModelError, NothingToDrawError
+from audio2img.pipeline.background import in_background
+from audio2img.pipeline.call import Call
+from audio2img.pipeline.events import Event, Listening, Stage
+from audio2img.pipeline.models import Models
 from audio2img.pipeline.options import Options
-from audio2img.pipeline.progress import Progress
-from audio2img.store.catalog import ResolvedModel, find_missing, resolve_model
+from audio2img.pipeline.turns import Turns
+from audio2img.store.catalog import ResolvedModel
 from audio2img.types import AudioClip, Segment, SoundEvents, Transcript
 
 if TYPE_CHECKING:
     from audio2img.audio.listening import Moment
     from audio2img.pipeline.live import LiveInput
-    from audio2img.recognition import SoundClassifier, SpeechRecognizer
+    from audio2img.recognition import SpeechWishes
 
 AudioSource = AudioClip | str | Path | BinaryIO
 
 SOUNDS_SAID = 3
-
-
-@dataclass(frozen=True)
-class HearingModels:
-    """Which models hear; names or paths, None for the default. vad: a Silero file; threads: for speech."""
-
-    speech: str | None = None
-    sound: str | None = None
-    vad: Path | None = None
-    threads: int | None = None
+SOUND_S = 6.0  # how long there is to listen for sounds, which nobody ends by falling silent
 
 
 class Hearing:
-    """The ears of a pipeline. Its models are loaded when they are first needed, and kept.
+    """The ears of one call, with models that others may be using, too: of those that cannot hear two
+    callers at once, they take turns."""
 
-    while_listening: called several times a second while a person is listened to; what it raises is
-    raised there.
-    """
+    def __init__(self, models: Models, call: Call) -> None:
+        self._models, self._call = models, call
 
-    def __init__(
-        self, models: HearingModels, progress: Progress, while_listening: Callable[[], None] = lambda: None
-    ) -> None:
-        self._models = models
-        self._progress = progress
-        self._while_listening = while_listening
-        self._recognizer: SpeechRecognizer | None = None
-        self._classifier: SoundClassifier | None = None
-
-    def close(self) -> None:
-        """Free the models; closing twice is no error."""
-        if self._recognizer is not None:
-            self._recognizer.close()
-        if self._classifier is not None:
-            self._classifier.close()
-        self._recognizer = self._classifier = None
-
-    @cached_property
-    def speech_model(self) -> ResolvedModel:
-        """The model that hears words. Raises ModelError when it cannot be found."""
-        return resolve_model(self._models.speech, "speech")
-
-    @cached_property
-    def sound_model(self) -> ResolvedModel:
-        """The model that names sounds. Raises ModelError when it cannot be found."""
-        return resolve_model(self._models.sound, "sound")
-
-    def record(self, seconds: float, device: str | None = None) -> AudioClip:
-        """What the microphone hears for `seconds`. Raises MachineError when there is none to hear with."""
-        from audio2img.audio.microphone import record_audio
+    def record(self, live: LiveInput, seconds: float) -> AudioClip:
+        """What is to be heard for `seconds`. Raises MachineError when there is nothing to hear with."""
+        from audio2img.pipeline.live import record
 
         def report(done: float) -> None:
-            self._progress.check()
-            self._progress.tell(Event("record", done))
+            self._check()
+            self._call.tell(Event("record", done))
 
-        with self._progress.cancellable():
-            return record_audio(seconds, device=device, progress=report)
+        with self._call.timed("record"):
+            return record(live, seconds, report)
 
     def listen(self, live: LiveInput) -> AudioClip:
-        """What one person says into the microphone, until they have stopped.
-
-        Raises NothingToDrawError when nobody speaks, MachineError when there is nothing to hear with.
-        """
+        """See `Session.listen`."""
         from audio2img.pipeline.live import hear_utterance
 
-        with self._progress.cancellable(), self._progress.timed("record"):
+        if live.seconds is not None:
+            return self.record(live, live.seconds)
+        with self._call.timed("record"):
             return hear_utterance(self._with_vad(live), self._report_moment).clip()
 
-    def hear(
-        self,
-        live: LiveInput,
-        options: Options = Options(),
-        on_clip: Callable[[AudioClip], None] = lambda clip: None,
-    ) -> tuple[AudioClip, Transcript]:
-        """As `listen`, with the words, which are looked for while the person is still speaking.
+    def hear_live(
+        self, live: LiveInput, options: Options, on_clip: Callable[[AudioClip], None]
+    ) -> tuple[AudioClip, Transcript | None]:
+        """What there is to hear, and its words where they are known already.
 
-        on_clip: gets the clip before its words stand. Raises as `listen` and `transcribe` do.
+        A person is listened to until they have stopped; what need not be words, which nobody ends by
+        falling silent, is recorded for some seconds.
         """
+        if live.seconds is not None or options.hear in ("sounds", "auto"):
+            clip = self.record(live, live.seconds or SOUND_S)
+            on_clip(clip)
+            return clip, None
+        heard: list[AudioClip] = []
+
+        def take(clip: AudioClip) -> None:
+            heard.append(clip)
+            on_clip(clip)
+
+        try:
+            return self.hear(live, options, take)
+        except NothingToDrawError:
+            if options.hear != "both" or not heard:
+                raise
+            return heard[0], None  # no words, but perhaps a sound
+
+    def hear(
+        self, live: LiveInput, options: Options, on_clip: Callable[[AudioClip], None]
+    ) -> tuple[AudioClip, Transcript]:
+        """See `Session.hear`."""
         from audio2img.pipeline.live import hear_utterance
         from audio2img.recognition.partial import LiveTranscriber
 
-        model = self.speech_model
-        recognizer = self._load_recognizer(model)
+        model = self._models.speech_model
+        recognizer = self._models.recognizer()
         loading = in_background(recognizer.load)
         options = self._without_unusable_words(options, model)
         words = [""]
 
         def recognize(clip: AudioClip, is_stopped: Callable[[], bool]) -> Transcript:
-            return self._recognize(
-                recognizer, clip, options, lambda: is_stopped() or self._progress.is_cancelled()
-            )
+            return self._recognize(clip, options, lambda: is_stopped() or self._call.is_cancelled())
 
         def report(moment: Moment) -> None:
             if loading.done():
@@ -125,29 +106,33 @@ class Hearing:
             self._report_moment(moment, words[0])
 
         transcriber = LiveTranscriber(recognize, lambda partial: words.__setitem__(0, partial.text))
-        with self._progress.cancellable(), closing(transcriber):
-            with self._progress.timed("record"):
+        with closing(transcriber):
+            with self._call.timed("record"):
                 utterance = hear_utterance(self._with_vad(live), report, transcriber)
                 clip = utterance.clip()
             on_clip(clip)
-            self._progress.tell(Event("transcribe", None, words[0]))
-            with self._progress.timed("transcribe"):
+            self._call.tell(Event("transcribe", None, words[0]))
+            with self._call.timed("transcribe"):
                 transcript = transcriber.finish(clip, utterance.bounds)
-            self._progress.tell(Event("transcribe", 1.0, transcript.text))
+            self._call.tell(Event("transcribe", 1.0, transcript.text))
             return clip, transcript
 
     def _with_vad(self, live: LiveInput) -> LiveInput:
         """With the Silero VAD that is set or installed, where the caller names none."""
-        return live if live.vad_model else replace(live, vad_model=self._models.vad or _installed_vad_model())
+        return live if live.vad_model else replace(live, vad_model=self._models.find_vad_model())
 
     def _report_moment(self, moment: Moment, words: str = "") -> None:
-        self._progress.check()
-        self._while_listening()
+        self._check()
         listening = Listening(moment.state != "waiting", moment.level_dbfs)
-        self._progress.tell(Event("record", None, words, listening=listening))
+        self._call.tell(Event("record", None, words, listening=listening))
+
+    def _check(self) -> None:
+        """Stop here if asked to, or if the image model cannot draw: told while the person still speaks."""
+        self._call.check()
+        self._models.check_image_model()
 
     def recognize(
-        self, audio: AudioSource, options: Options = Options(), heard: Transcript | None = None
+        self, audio: AudioSource, options: Options, heard: Transcript | None = None
     ) -> tuple[Transcript | None, SoundEvents | None]:
         """What is said in `audio` and which sounds are in it, as far as `options.hear` asks for them.
 
@@ -160,9 +145,9 @@ class Hearing:
         if options.hear == "sounds":
             return None, self.classify(audio)
         if options.hear == "auto" and (reason := self._why_no_sounds()):
-            self._progress.warn(f"listening for words only, not for sounds: {reason}", "classify")
+            self._call.warn(f"listening for words only, not for sounds: {reason}", "classify")
             return self.transcribe(audio, options), None
-        _ = self.speech_model  # unknown models are refused before hours of sound are read
+        _ = self._models.speech_model  # unknown models are refused before hours of sound are read
         clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
         sounds = self.classify(clip)
         is_silent = all(thing.role == "silence" for thing in sounds.summary.things)
@@ -173,7 +158,7 @@ class Hearing:
         except NothingToDrawError as error:
             if not any(thing.role == "thing" for thing in sounds.summary.things):
                 raise
-            self._progress.warn(f"{error.message}: drawing its sounds", "transcribe")
+            self._call.warn(f"{error.message}: drawing its sounds", "transcribe")
             return None, sounds
 
     def classify(
@@ -182,18 +167,18 @@ class Hearing:
         max_results: int | None = None,
         watch: Callable[[NDArray[np.float32]], None] | None = None,
     ) -> SoundEvents:
-        """See `Pipeline.classify`."""
-        classifier = self._load_classifier()
-        with self._progress.cancellable(), self._progress.timed("classify"):
-            self._progress.tell(Event("classify", 0.0))
+        """See `Session.classify`."""
+        classifier = self._models.classifier()
+        with self._turn(self._models.sound_turns, "classify"), self._call.timed("classify"):
+            self._call.tell(Event("classify", 0.0))
             sounds = classifier.classify(
                 self._blocks(audio, watch),
                 source=name_of(audio),
                 max_results=max_results,
-                cancelled=self._progress.is_cancelled,
+                cancelled=self._call.is_cancelled,
             )
             heard = ", ".join(thing.phrase for thing in sounds.summary.things[:SOUNDS_SAID])
-            self._progress.tell(Event("classify", 1.0, heard))
+            self._call.tell(Event("classify", 1.0, heard))
             return sounds
 
     def _blocks(
@@ -203,72 +188,63 @@ class Hearing:
         from audio2img.audio.decode import stream_audio
 
         def report(done: float | None) -> None:
-            self._progress.tell(Event("classify", done))
+            self._call.tell(Event("classify", done))
 
         for block in audio.blocks() if isinstance(audio, AudioClip) else stream_audio(audio, progress=report):
             if watch is not None:
                 watch(block)
             yield block
 
-    def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
+    def transcribe(self, audio: AudioSource, options: Options) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
-        model = self.speech_model  # unknown models are refused before hours of sound are read
-        with self._progress.cancellable():
-            clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
-            with self._progress.timed("transcribe"):
-                return self._transcribe_clip(clip, model, options)
-
-    def _transcribe_clip(self, clip: AudioClip, model: ResolvedModel, options: Options) -> Transcript:
-        recognizer = self._load_recognizer(model)
+        model = self._models.speech_model  # unknown models are refused before hours of sound are read
+        clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
         said: list[str] = []
 
         def report(segment: Segment) -> None:
             said.append(segment.text)
             done = min(1.0, segment.end_s / clip.duration_s) if clip.duration_s else None
-            self._progress.tell(Event("transcribe", done, " ".join(said), segment))
+            self._call.tell(Event("transcribe", done, " ".join(said), segment))
 
         options = self._without_unusable_words(options, model)
-        self._progress.tell(Event("transcribe", 0.0))
-        transcript = self._recognize(recognizer, clip, options, self._progress.is_cancelled, report)
-        self._progress.check()
-        self._progress.tell(Event("transcribe", 1.0, transcript.text))
+        with self._turn(self._models.speech_turns, "transcribe"), self._call.timed("transcribe"):
+            self._call.tell(Event("transcribe", 0.0))
+            wishes = _speech_wishes(options)
+            transcript = self._models.recognizer().transcribe(
+                clip, wishes, progress=report, cancelled=self._call.is_cancelled
+            )
+            self._call.check()
+            self._call.tell(Event("transcribe", 1.0, transcript.text))
         return transcript
 
-    @staticmethod
-    def _recognize(
-        recognizer: SpeechRecognizer,
-        clip: AudioClip,
-        options: Options,
-        cancelled: Callable[[], bool],
-        progress: Callable[[Segment], None] | None = None,
-    ) -> Transcript:
-        from audio2img.recognition import SpeechWishes
+    def _recognize(self, clip: AudioClip, options: Options, cancelled: Callable[[], bool]) -> Transcript:
+        """The words of a part of what is still being said: when it is its turn, without telling of it."""
 
-        wishes = SpeechWishes(options.language, options.task, options.initial_prompt)
-        return recognizer.transcribe(clip, wishes, progress=progress, cancelled=cancelled)
+        def check() -> None:
+            if cancelled():
+                raise CancelledError("given up before its turn came")
+
+        with self._models.speech_turns.turn(check):
+            return self._models.recognizer().transcribe(clip, _speech_wishes(options), cancelled=cancelled)
+
+    def _turn(self, turns: Turns, stage: Stage) -> AbstractContextManager[None]:
+        return turns.turn(self._call.check, lambda place: self._call.tell(Event.of_place(stage, place)))
 
     def _without_unusable_words(self, options: Options, model: ResolvedModel) -> Options:
         if not (options.initial_prompt and model.vocabulary):
             return options
-        self._progress.warn(f"{model.name} takes no initial prompt: left out", "transcribe")
+        self._call.warn(f"{model.name} takes no initial prompt: left out", "transcribe")
         return replace(options, initial_prompt="")
 
     def _decode(self, audio: str | Path | BinaryIO) -> AudioClip:
         from audio2img.audio.decode import decode_audio
 
         def report(done: float | None) -> None:
-            self._progress.check()
-            self._progress.tell(Event("decode", done))
+            self._call.check()
+            self._call.tell(Event("decode", done))
 
-        with self._progress.cancellable(), self._progress.timed("decode"):
+        with self._call.timed("decode"):
             return decode_audio(audio, progress=report)
-
-    def _load_recognizer(self, model: ResolvedModel) -> SpeechRecognizer:
-        if self._recognizer is None:
-            from audio2img.recognition import SpeechSetup, load_recognizer
-
-            self._recognizer = load_recognizer(model, SpeechSetup(self._models.threads, self._models.vad))
-        return self._recognizer
 
     def _why_no_sounds(self) -> str:
         """Why sounds cannot be named on this machine, and what would help; "" where they can.
@@ -276,33 +252,18 @@ class Hearing:
         Raises ModelError for a model that was asked for by name and is missing or damaged.
         """
         try:
-            self._load_classifier().load()
+            self._models.classifier().load()
         except (MachineError, ModelError) as error:
-            if self._models.sound is not None and isinstance(error, ModelError):
+            if self._models.is_sound_model_named and isinstance(error, ModelError):
                 raise
             return f"{error.message} ({error.remedy})"
         return ""
 
-    def _load_classifier(self) -> SoundClassifier:
-        if self._classifier is None:
-            from audio2img.recognition import load_classifier
 
-            self._classifier = load_classifier(self.sound_model)
-        return self._classifier
+def _speech_wishes(options: Options) -> SpeechWishes:
+    from audio2img.recognition import SpeechWishes
 
-
-def existing_vad_model(path: str | Path | None) -> Path | None:
-    """The path of a VAD model that is given by its path or its name."""
-    if path is None:
-        return None
-    vad_model = resolve_model(str(path), "vad").path
-    if not vad_model.is_file():
-        raise ModelError(f"no voice activity model at {vad_model}", "check the path, or leave it out")
-    return vad_model
-
-
-def _installed_vad_model() -> Path | None:
-    return resolve_model(None, "vad").path if find_missing(None, "vad") is None else None
+    return SpeechWishes(options.language, options.task, options.initial_prompt)
 
 
 def name_of(source: AudioSource) -> str:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from audio2img.audio.level import measure_level
 from audio2img.audio.listening import Listener, Moment
-from audio2img.audio.microphone import Floats, open_microphone
+from audio2img.audio.microphone import Floats, open_microphone, record_audio
 from audio2img.audio.vad import EndpointSettings, make_detector
 from audio2img.errors import NothingToDrawError
 from audio2img.recognition.partial import LiveTranscriber
+from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 
 @dataclass(frozen=True)
 class LiveInput:
     """Where and how to listen.
 
-    device: as for `find_device`. silence_s: of no speech after which the person has stopped.
+    chunks: where the sound comes from, (n,) float32 at 16 kHz, about 20 a second; None is the microphone
+    `device`, as for `find_device`. seconds: record for so long, instead of until the person has stopped.
+    silence_s: of no speech after which the person has stopped.
     limit_s: the longest utterance, and the longest wait for it. vad_model: a Silero ggml file; None
     listens by loudness. stop: asked several times a second; True ends the utterance at once.
     """
 
     device: str | int | None = None
+    chunks: Iterable[Floats] | None = None
+    seconds: float | None = None
     silence_s: float = 1.2
     limit_s: float = 30.0
     vad_model: Path | None = None
@@ -42,7 +49,7 @@ def hear_utterance(
     Raises NothingToDrawError when nobody begins to speak, MachineError or UsageError for the
     microphone, ModelError for the vad_model.
     """
-    with closing(open_microphone(source.device)) as chunks:
+    with _open(source) as chunks:
         return follow_utterance(chunks, source, report, transcriber)
 
 
@@ -67,6 +74,33 @@ def follow_utterance(
             if transcriber.wants(listener.bounds, pause_s):
                 transcriber.offer(listener.clip(), listener.bounds)
     return listener
+
+
+def record(source: LiveInput, seconds: float, report: Callable[[float], None]) -> AudioClip:
+    """The next `seconds` of sound, or what there is of them.
+
+    report: called several times a second with the share done; what it raises ends the recording.
+    Raises what `record_audio` raises; NothingToDrawError where there was no sound at all.
+    """
+    if source.chunks is None:
+        return record_audio(seconds, source.device, progress=report)
+    n_wanted, n_heard = round(seconds * SAMPLE_RATE_HZ), 0
+    heard: list[Floats] = []
+    for chunk in source.chunks:
+        heard.append(chunk[: n_wanted - n_heard])
+        n_heard += heard[-1].size
+        report(n_heard / n_wanted)
+        if n_heard >= n_wanted:
+            break
+    if not n_heard:
+        raise NothingToDrawError("no sound came in", "record it again")
+    return AudioClip(np.concatenate(heard), "microphone")
+
+
+def _open(source: LiveInput) -> AbstractContextManager[Iterable[Floats]]:
+    if source.chunks is not None:
+        return nullcontext(source.chunks)  # whoever opened it closes it
+    return closing(open_microphone(source.device))
 
 
 def _nobody_spoke(source: LiveInput, listener: Listener) -> NothingToDrawError:

@@ -16,6 +16,7 @@ import pytest
 from audio2img.config import settings_file
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+DEMO = str(Path(__file__).resolve().parents[2] / "models" / "mini" / "demo.flac")
 Check = Callable[..., None]
 
 
@@ -177,9 +178,9 @@ def test_a_damaged_speech_model_is_refused_not_crashed_on(
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [
-        (["run", "x.wav", "--model", "nonesuch"], 4, "nonesuch"),
-        (["run", "x.wav", "--speech-model", "./nonesuch.bin"], 4, "nonesuch.bin"),
-        (["run", "x.wav", "--speech-model", "mini"], 4, "mini"),
+        (["run", DEMO, "--model", "nonesuch"], 4, "nonesuch"),
+        (["run", DEMO, "--speech-model", "./nonesuch.bin"], 4, "nonesuch.bin"),
+        (["run", DEMO, "--speech-model", "mini"], 4, "mini"),
         (["run", "x.wav", "--from", "y.png"], 2, "--from"),
         (["run", "--from", "y.png"], 6, "y.png"),
         (["generate", "a cat", "--scheduler", "nonesuch"], 2, "dpmpp-2m"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +13,6 @@ from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir
 from audio2img.pipeline import Pipeline
-from audio2img.pipeline.drawing import Drawing
 from audio2img.pipeline.options import Options
 
 DEMO_SEED = 7
@@ -37,13 +35,9 @@ def command(seed: int, as_json: bool, open_after: bool, **given: Any) -> None:
         Display(given["quiet"], given["verbose"]) as display,
         Pipeline("mini", "mini-whisper", on_event=display) as pipeline,
     ):
-
-        def job() -> tuple[Drawing, list[Path]]:
-            drawing = pipeline.run(sentence, options)
-            return drawing, drawing.save(output_of(given))
-
         display.say(f"listening to {sentence}")
-        drawing, paths = run_job(pipeline, job)
+        drawing = run_job(pipeline, lambda: pipeline.run(sentence, options))
+        paths = drawing.save(output_of(given))
         if drawing.transcript is not None:
             display.say(f"heard “{drawing.transcript.text}”, drew “{drawing.prompt.text}”, and here it is:")
     print_drawing(drawing, paths, as_json)

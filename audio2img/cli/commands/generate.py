@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from audio2img.cli.display import Display
+from audio2img.cli.finished import Finished
 from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
 from audio2img.cli.options import json_option, offline_option, picture_options, talk_options
-from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.cli.stage_options import make_options, open_pipeline, output_of
-from audio2img.pipeline.drawing import Drawing
+from audio2img.pipeline.checks import check
 
 
 @click.command("generate")
@@ -30,18 +29,12 @@ def command(text: tuple[str, ...], as_json: bool, open_after: bool, **given: Any
     """
     words = sys.stdin.read() if text == ("-",) else " ".join(text)
     options = make_options(given)
-    output = output_of(given)
+    check(options, target=output_of(given))
     ensure_models(given, ("image",))
+    finished = Finished(output_of(given))
     with (
+        finished.printed(as_json, open_after),
         Display(given["quiet"], given["verbose"], given["previews"]) as display,
         open_pipeline(given, display) as pipeline,
     ):
-
-        def job() -> tuple[Drawing, list[Path]]:
-            drawing = pipeline.generate(words, options)
-            return drawing, drawing.save(output)
-
-        drawing, paths = run_job(pipeline, job)
-    print_drawing(drawing, paths, as_json)
-    if open_after:
-        open_pictures(paths)
+        run_job(pipeline, lambda: pipeline.generate(words, options, on_picture=finished))

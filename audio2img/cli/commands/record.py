@@ -10,8 +10,7 @@ import click
 from audio2img.cli.display import Display
 from audio2img.cli.job import run_job
 from audio2img.cli.options import microphone_options, talk_options
-from audio2img.cli.stage_options import live_input, microphone_of, open_pipeline
-from audio2img.types import AudioClip
+from audio2img.cli.stage_options import live_input, open_pipeline
 
 
 @click.command("record")
@@ -34,11 +33,6 @@ def command(output: str, **given: Any) -> None:
     path = Path(output).expanduser()
     sound_format(path)  # before the microphone opens
     with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
-
-        def job() -> AudioClip:
-            if given["seconds"]:
-                return pipeline.record(given["seconds"], microphone_of(given))
-            return pipeline.listen(live_input(given))
-
-        clip = run_job(pipeline, job)
+        live = live_input(given)
+        clip = run_job(pipeline, lambda: pipeline.listen(live))
     click.echo(write_sound(clip, path))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from audio2img.backends import name_of_recorded
 from audio2img.cli.display import Display
+from audio2img.cli.finished import Finished
 from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
 from audio2img.cli.options import (
@@ -21,16 +20,13 @@ from audio2img.cli.options import (
     speech_options,
     talk_options,
 )
-from audio2img.cli.results import open_pictures, print_drawing
-from audio2img.cli.stage_options import live_input, make_options, microphone_of, open_pipeline, output_of
-from audio2img.errors import Audio2ImgError, NothingToDrawError, UsageError
-from audio2img.pipeline import Pipeline
-from audio2img.pipeline.drawing import Drawing
-from audio2img.pipeline.options import Options
+from audio2img.cli.stage_options import live_input, make_options, open_pipeline, output_of
+from audio2img.errors import UsageError
+from audio2img.pipeline.checks import check
+from audio2img.pipeline.redrawing import Changes
 from audio2img.store.rows import Kind
-from audio2img.types import AudioClip, Hear, ImageRequest, Transcript
+from audio2img.types import AudioClip, Hear
 
-SOUND_S = 6.0  # how long the microphone is recorded for sounds, which nobody ends by falling silent
 # "auto" does without a sound model where there is none.
 KINDS: dict[Hear, tuple[Kind, ...]] = {
     "speech": ("image", "speech"),
@@ -61,122 +57,70 @@ def command(audio: str | None, picture: str | None, as_json: bool, open_after: b
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
     if given["keep_audio"] and (picture or audio):
         raise UsageError("--keep-audio keeps what the microphone hears", "leave it out, or leave AUDIO out")
-    if not picture:
-        ensure_models(given, KINDS[make_options(given).hear])
-    with Display(given["quiet"], given["verbose"], given["previews"]) as display:
+    finished = Finished(output_of(given))
+    with finished.printed(as_json, open_after):
         if picture:
-            drawing, paths = _draw_again(Path(picture), given, display)
+            _draw_again(picture, given, finished)
         else:
-            drawing, paths = _draw_speech(audio, given, display)
-    print_drawing(drawing, paths, as_json)
-    if open_after:
-        open_pictures(paths)
+            _draw_sound(audio, given, finished)
 
 
-def _draw_speech(audio: str | None, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:
+def _draw_sound(audio: str | None, given: dict[str, Any], finished: Finished) -> None:
     options = make_options(given)
-    output = output_of(given)
-    with open_pipeline(given, display) as pipeline:
-
-        def job() -> tuple[Drawing, list[Path]]:
-            pipeline.preload()
-            if audio is None:
-                return _draw_voice(pipeline, options, given, display)
-            drawing = pipeline.run(audio, options)
-            return drawing, drawing.save(output)
-
-        return run_job(pipeline, job)
-
-
-def _draw_voice(
-    pipeline: Pipeline, options: Options, given: dict[str, Any], display: Display
-) -> tuple[Drawing, list[Path]]:
-    from audio2img.output import format_of
-
-    output = output_of(given)
+    check(options, audio, output_of(given))
+    ensure_models(given, KINDS[options.hear])
     recordings: list[AudioClip] = []
-    try:
-        clip, heard = _hear(pipeline, options, given, recordings)
-        drawing = pipeline.run(clip, options, heard)
-        paths = drawing.save(output)
-    except Audio2ImgError:
-        if recordings and given["keep_audio"]:
-            name = output / "recording" if format_of(output) is None else output
-            _keep(recordings[0], name, display)
-        raise
-    if given["keep_audio"]:
-        _keep(clip, paths[0], display)
-    return drawing, paths
+    with (
+        Display(given["quiet"], given["verbose"], given["previews"]) as display,
+        open_pipeline(given, display) as pipeline,
+    ):
+        source = live_input(given) if audio is None else audio
+        try:
+            run_job(
+                pipeline,
+                lambda: pipeline.run(source, options, on_clip=recordings.append, on_picture=finished),
+            )
+        finally:
+            if given["keep_audio"] and recordings:
+                _keep(recordings[0], finished.paths, output_of(given), display)
 
 
-def _hear(
-    pipeline: Pipeline, options: Options, given: dict[str, Any], recordings: list[AudioClip]
-) -> tuple[AudioClip, Transcript | None]:
-    """What the microphone heard, which `recordings` gets at once, and its words where they are known."""
-    if given["seconds"] or options.hear in ("sounds", "auto"):
-        clip = pipeline.record(given["seconds"] or SOUND_S, microphone_of(given))
-        recordings.append(clip)
-        return clip, None
-    try:
-        return pipeline.hear(live_input(given), options, recordings.append)
-    except NothingToDrawError:
-        if options.hear != "both" or not recordings:
-            raise
-        return recordings[0], None  # no words, but perhaps a sound
-
-
-def _keep(clip: AudioClip, name: Path, display: Display) -> None:
+def _keep(clip: AudioClip, pictures: list[Path], output: Path, display: Display) -> None:
+    """Keep the recording beside its picture, or where that would have been."""
+    from audio2img.output import format_of
     from audio2img.output.sound import write_sound
 
+    beside = output / "recording" if format_of(output) is None else output
+    name = pictures[0] if pictures else beside
     display.say(f"the recording is in {write_sound(clip, name.with_suffix('.wav'))}")
 
 
-def _draw_again(picture: Path, given: dict[str, Any], display: Display) -> tuple[Drawing, list[Path]]:
-    from audio2img.output import read_record
+def _draw_again(picture: str, given: dict[str, Any], finished: Finished) -> None:
+    from audio2img.output import read_ignored, read_record
+    from audio2img.pipeline.redrawing import original_model
 
+    changes = _changes(given)
     record = read_record(picture)
-    request = _with_changes(record.request, given)
-    init_image = given["init_image"]
-    if (init_image or given["strength"]) and request.init_image is None:
-        option = "--init-image" if init_image else "--strength"
-        raise UsageError(f"{picture} was not drawn from another picture", f"leave {option} out")
-    backend = given["backend"] or (None if given["model"] else name_of_recorded(record.backend))
-    chosen = {**given, "model": given["model"] or record.model, "backend": backend}
-    with open_pipeline(chosen, display) as pipeline:
-
-        def job() -> tuple[Drawing, list[Path]]:
-            _warn_if_other_model(pipeline, record.model_hash, display)
-            drawing = pipeline.draw(request, init_image)
-            drawing = replace(
-                drawing,
-                transcript=record.transcript,
-                sounds=record.sounds,
-                audio_source=record.audio_source,
-            )
-            return drawing, drawing.save(output_of(given))
-
-        return run_job(pipeline, job)
+    chosen = dict(given)
+    if not given["model"]:
+        chosen["model"], backend = original_model(record, Path(picture))
+        chosen["backend"] = given["backend"] or backend
+    with (
+        Display(given["quiet"], given["verbose"], given["previews"]) as display,
+        open_pipeline(chosen, display) as pipeline,
+    ):
+        if ignored := read_ignored(picture):
+            display.say(f"not repeated from {picture}: {', '.join(ignored)}")
+        run_job(
+            pipeline,
+            lambda: pipeline.redraw(record, changes, init_image=given["init_image"], on_picture=finished),
+        )
 
 
-def _with_changes(request: ImageRequest, given: dict[str, Any]) -> ImageRequest:
-    """The recorded request, except for what the command line asks to be different."""
+def _changes(given: dict[str, Any]) -> Changes:
+    """What the command line asks to be different."""
     unusable = [name for name in ("style", "template", "translate", "language", "hear") if given.get(name)]
     if unusable or given["count"] != 1:
         raise UsageError(f"--{(unusable or ['count'])[0]} does not go with --from", "leave it out")
-    names = {
-        "seed": "seed",
-        "steps": "steps",
-        "guidance": "guidance_scale",
-        "scheduler": "scheduler",
-        "negative": "negative_prompt",
-        "strength": "strength",
-    }
-    changes = {ours: given[theirs] for theirs, ours in names.items() if given[theirs] is not None}
-    if given["size"]:
-        changes["width"], changes["height"] = given["size"]
-    return replace(request, **changes)
-
-
-def _warn_if_other_model(pipeline: Pipeline, recorded_hash: str, display: Display) -> None:
-    if recorded_hash and pipeline.model_hash != recorded_hash:
-        display.say("the model is not the one that drew this picture: the new one may differ")
+    names = ("seed", "steps", "guidance", "scheduler", "size", "negative", "strength")
+    return Changes(**{name: given[name] for name in names})

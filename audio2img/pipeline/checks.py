@@ -1,0 +1,56 @@
+"""What can be found wrong with a call before anything is loaded, or fetched from the network for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from audio2img.errors import InputError, MachineError, UsageError
+from audio2img.pipeline.hearing import AudioSource
+from audio2img.pipeline.options import Options
+
+
+def check(options: Options, source: AudioSource | None = None, target: str | Path | None = None) -> None:
+    """Raises what the call itself would raise for a missing file, an unknown style or an unwritable place.
+
+    source: of the sound; None where there is none yet. target: where pictures are going to be saved.
+    """
+    if isinstance(source, (str, Path)) and str(source) != "-" and "://" not in str(source):
+        _check_recording(Path(source))
+    _check_words_around(options)
+    if options.init_image is not None:
+        from audio2img.output.pixels import read_pixels
+
+        read_pixels(options.init_image)
+    if target is not None:
+        _check_target(Path(target).expanduser(), options.count)
+
+
+def _check_recording(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"no such file: {path}", "check the name; a - in its place reads standard input")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a recording", "name one audio file in it")
+
+
+def _check_words_around(options: Options) -> None:
+    from audio2img.config import config_dir
+    from audio2img.prompt import find_style, find_template
+
+    if options.style is not None:
+        find_style(options.style, config_dir() / "styles")
+    if options.template is not None:
+        find_template(options.template, config_dir() / "templates")
+
+
+def _check_target(path: Path, count: int) -> None:
+    from audio2img.output import check_target, format_of
+
+    check_target(path, count)
+    if format_of(path) is not None:
+        path = path.parent
+    existing = next((one for one in (path, *path.parents) if one.exists()), None)
+    if existing is not None and not existing.is_dir():
+        raise UsageError(f"{existing} is not a folder", "choose another place with --output")
+    if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
+        raise MachineError(f"no permission to write into {path}", "choose another place with --output")

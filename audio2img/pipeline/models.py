@@ -1,0 +1,249 @@
+"""The models that are loaded: once, for as many callers as there are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from audio2img.backends import (
+    DrawingWishes,
+    ImageBackend,
+    check_backend_name,
+    load_backend,
+    preferred_variant,
+)
+from audio2img.errors import ModelError, UsageError
+from audio2img.pipeline.background import in_background
+from audio2img.pipeline.call import Call
+from audio2img.pipeline.events import Event
+from audio2img.pipeline.turns import Turns
+from audio2img.store.catalog import ResolvedModel, default_name, find_missing, resolve_model
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.session import Session
+    from audio2img.recognition import SoundClassifier, SpeechRecognizer
+
+
+@dataclass(frozen=True)
+class ModelNames:
+    """Which models there shall be: names or paths; None takes this machine's default.
+
+    vad: a Silero file; None takes the one that is installed, if any, for telling when a person has
+    stopped. threads: of the processor, for speech; None chooses.
+    """
+
+    image: str | None = None
+    speech: str | None = None
+    sound: str | None = None
+    vad: str | Path | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedImageModel:
+    """identity: of the model; it may take a while, so that it is found out beside the first drawing."""
+
+    backend: ImageBackend
+    identity: Future[str]
+    took_s: float
+
+    def describe(self) -> str:
+        """One line for people."""
+        took, how = f"{self.backend.model} ready in {self.took_s:.1f} s", self.backend.describe()
+        return f"{took}: {how}" if how else took
+
+
+class Models:
+    """Loads each model when it is first needed and keeps it; safe for any number of threads.
+
+    `session` makes a caller. `close` frees everything: at once where nobody is at work, else as soon as
+    those who are have stopped, which they are asked to.
+    """
+
+    def __init__(self, names: ModelNames = ModelNames(), drawing: DrawingWishes = DrawingWishes()) -> None:
+        """Nothing is loaded yet. Raises UsageError for an unknown backend, ModelError for a vad that is
+        missing."""
+        check_backend_name(drawing.backend)
+        self._names, self._drawing = names, drawing
+        self._vad = None if names.vad is None else _find_vad_model(names.vad)
+        self._lock = threading.Lock()
+        self._calls: list[Call] = []
+        self._is_closed = False
+        self._image: Future[LoadedImageModel] | None = None
+        self._recognizer: SpeechRecognizer | None = None
+        self._classifier: SoundClassifier | None = None
+        self.drawing_turns, self.speech_turns, self.sound_turns = Turns(), Turns(), Turns()
+
+    def __enter__(self) -> Models:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def session(self, on_event: Callable[[Event], None] | None = None) -> Session:
+        """A caller of these models. on_event: called from whichever thread has news; keep it short."""
+        from audio2img.pipeline.session import Session
+
+        self._check_open()
+        return Session(self, on_event)
+
+    def close(self) -> None:
+        """Stop the calls that are running and free the models; closing twice is no error."""
+        with self._lock:
+            self._is_closed = True
+            for call in self._calls:
+                call.token.cancel("stopped: the models were closed")
+            is_idle = not self._calls
+        if is_idle:
+            self._free()
+
+    @contextmanager
+    def in_use_by(self, call: Call) -> Iterator[None]:
+        """Around a call: what it uses stays loaded until it ends. Raises UsageError after `close`."""
+        with self._lock:
+            self._check_open()
+            self._calls.append(call)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls.remove(call)
+                is_last = self._is_closed and not self._calls
+            if is_last:
+                self._free()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UsageError("these models are closed", "open others: Pipeline(...) or Models(...)")
+
+    def _free(self) -> None:
+        with self._lock:
+            image, recognizer, classifier = self._image, self._recognizer, self._classifier
+            self._image = self._recognizer = self._classifier = None
+        if image is not None:
+            image.add_done_callback(_close_image_model)  # now, or as soon as it has loaded
+        for model in (recognizer, classifier):
+            if model is not None:
+                model.close()
+
+    # Which models
+
+    @cached_property
+    def image_model(self) -> ResolvedModel:
+        """The model that draws. Raises ModelError when it cannot be found."""
+        asked = self._names.image
+        if asked is None and self._drawing.backend != "auto":
+            asked = default_name("image", self._drawing.backend)
+        return resolve_model(asked, "image", preferred_variant())
+
+    @cached_property
+    def speech_model(self) -> ResolvedModel:
+        """The model that hears words. Raises ModelError when it cannot be found."""
+        return resolve_model(self._names.speech, "speech")
+
+    @cached_property
+    def sound_model(self) -> ResolvedModel:
+        """The model that names sounds. Raises ModelError when it cannot be found."""
+        return resolve_model(self._names.sound, "sound")
+
+    @property
+    def is_sound_model_named(self) -> bool:
+        """Whether somebody has asked for this model of sounds."""
+        return self._names.sound is not None
+
+    def find_vad_model(self) -> Path | None:
+        """The Silero file that is set or installed, where there is one."""
+        if self._vad is not None:
+            return self._vad
+        return resolve_model(None, "vad").path if find_missing(None, "vad") is None else None
+
+    # Loading
+
+    def preload(self) -> None:
+        """Start loading the image model in the background, if that has not happened yet.
+
+        Raises ModelError for one that cannot be found.
+        """
+        model = self.image_model  # unknown here and now, not in the thread
+        with self._lock:
+            self._check_open()
+            if self._image is None or _has_failed(self._image):
+                self._image = in_background(lambda: self._load_image_model(model))
+
+    def check_image_model(self) -> None:
+        """Raise what went wrong in loading the image model, if that is known already."""
+        image = self._image
+        if image is not None and image.done():
+            image.result()
+
+    def image(self, call: Call) -> LoadedImageModel:
+        """The image model, loaded. Raises ModelError, MachineError, CancelledError."""
+        if self._image is None:
+            self.preload()
+        image = self._image
+        assert image is not None
+        # What the person still waits for, not what was hidden behind the speech.
+        with call.timed("load"):
+            try:
+                return call.wait(image)
+            finally:
+                if _has_failed(image):
+                    self._forget(image)  # the next call tries again: the machine may have changed
+
+    def recognizer(self) -> SpeechRecognizer:
+        """The recognizer of speech, which loads its model at the first use."""
+        from audio2img.recognition import SpeechSetup, load_recognizer
+
+        model = self.speech_model
+        with self._lock:
+            if self._recognizer is None:
+                self._recognizer = load_recognizer(model, SpeechSetup(self._names.threads, self._vad))
+            return self._recognizer
+
+    def classifier(self) -> SoundClassifier:
+        """The classifier of sounds, which loads its model at the first use."""
+        from audio2img.recognition import load_classifier
+
+        model = self.sound_model
+        with self._lock:
+            if self._classifier is None:
+                self._classifier = load_classifier(model)
+            return self._classifier
+
+    def _load_image_model(self, model: ResolvedModel) -> LoadedImageModel:
+        started = time.perf_counter()
+        backend = load_backend(model, self._drawing)
+        took_s = time.perf_counter() - started
+        return LoadedImageModel(backend, in_background(lambda: backend.identity), took_s)
+
+    def _forget(self, image: Future[LoadedImageModel]) -> None:
+        with self._lock:
+            if self._image is image:
+                self._image = None
+
+
+def _has_failed(future: Future[LoadedImageModel]) -> bool:
+    return future.done() and future.exception() is not None
+
+
+def _close_image_model(loaded: Future[LoadedImageModel]) -> None:
+    if loaded.exception() is None:
+        loaded.result().backend.close()
+
+
+def _find_vad_model(path: str | Path) -> Path:
+    """The path of a VAD model that is given by its path or its name."""
+    vad_model = resolve_model(str(path), "vad").path
+    if not vad_model.is_file():
+        raise ModelError(f"no voice activity model at {vad_model}", "check the path, or leave it out")
+    return vad_model
