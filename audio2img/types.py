@@ -27,6 +27,9 @@ class AudioClip:
     samples: NDArray[np.float32]
     source: str = ""
 
+    def __repr__(self) -> str:
+        return f"AudioClip({self.duration_s:.2f} s of {_short(self.source)})"
+
     @property
     def duration_s(self) -> float:
         return len(self.samples) / SAMPLE_RATE_HZ
@@ -149,6 +152,10 @@ class SoundEvents:
     scores: NDArray[np.float32]
     summary: SoundSummary
 
+    def __repr__(self) -> str:
+        phrases = ", ".join(thing.phrase for thing in self.summary.things)
+        return f"SoundEvents({len(self.starts_s)} windows, {_short(phrases)})"
+
     def window(self, index: int) -> tuple[SoundEvent, ...]:
         """The best classes of one window, best first."""
         start_s = float(self.starts_s[index])
@@ -251,3 +258,13 @@ class ImageResult:
     backend: str
     duration_s: float = 0.0
     timings_s: dict[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[:2]
+        words, seed = _short(self.request.prompt), self.request.seed
+        return f"ImageResult({width}x{height}, {words}, seed {seed}, by {_short(self.model)})"
+
+
+def _short(text: str, n_letters: int = 40) -> str:
+    """As a repr shows it."""
+    return repr(text if len(text) <= n_letters else f"{text[:n_letters]}…")

@@ -43,6 +43,9 @@ class Drawing:
     audio_source: str = ""
     timings_s: dict[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Drawing({', '.join(map(repr, self.images))})"
+
     def save(self, target: str | Path) -> list[Path]:
         """Write the pictures into a folder, or the only one to a path that ends in .png, .jpg or .webp.
 

@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal, not Windows")
+
+SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 
 
 def long_recording(demo: Path, path: Path, minutes: int) -> Path:
@@ -27,8 +31,13 @@ def long_recording(demo: Path, path: Path, minutes: int) -> Path:
     return path
 
 
-def interrupt_when(label: str, arguments: list[str], folder: Path) -> tuple[int, str]:
-    """Run the command on a terminal, press Ctrl-C as soon as it shows `label`; its exit code and output."""
+def interrupt_when(
+    is_time: Callable[[str], bool], arguments: list[str], folder: Path, again_when: str = ""
+) -> tuple[int, str, str]:
+    """Run the command on a terminal and press Ctrl-C as soon as `is_time` of all that it has shown.
+
+    again_when: press it once more when this is shown. Exit code, what was shown, what it printed.
+    """
     master, slave = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "audio2img", *arguments],
@@ -41,11 +50,13 @@ def interrupt_when(label: str, arguments: list[str], folder: Path) -> tuple[int,
     )
     os.close(slave)
     shown = b""
+    n_pressed = 0
     try:
-        while label.encode() not in shown:
-            shown += os.read(master, 4096)
-        process.send_signal(signal.SIGINT)
         while True:
+            text = shown.decode(errors="replace")
+            if (n_pressed == 0 and is_time(text)) or (n_pressed == 1 and again_when and again_when in text):
+                n_pressed += 1
+                process.send_signal(signal.SIGINT)
             try:
                 piece = os.read(master, 4096)
             except OSError:  # Linux: the other end has closed
@@ -57,8 +68,8 @@ def interrupt_when(label: str, arguments: list[str], folder: Path) -> tuple[int,
     finally:
         process.kill()
         os.close(master)
-    assert output == b""
-    return process.returncode, shown.decode()
+    assert n_pressed == (2 if again_when else 1), shown
+    return process.returncode, shown.decode(errors="replace"), output.decode()
 
 
 @pytest.mark.parametrize(
@@ -68,8 +79,46 @@ def interrupt_when(label: str, arguments: list[str], folder: Path) -> tuple[int,
 def test_ctrl_c_stops_cleanly(demo_audio: Path, tmp_path: Path, label: str, minutes: int, steps: int) -> None:
     source = long_recording(demo_audio, tmp_path / "long.wav", minutes) if minutes else demo_audio
     arguments = ["run", str(source), "-o", str(tmp_path / "out"), "--steps", str(steps)]
-    exit_code, shown = interrupt_when(label, arguments, tmp_path)
-    assert exit_code == 130
+    exit_code, shown, printed = interrupt_when(lambda text: label in text, arguments, tmp_path)
+    assert (exit_code, printed) == (130, "")
     assert "audio2img: stopped" in shown
     assert "Traceback" not in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_were_finished_before_ctrl_c_stay_and_are_named(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["generate", "a red house", "-o", str(out), "--count", "50", "--steps", "5"]
+    exit_code, shown, printed = interrupt_when(
+        lambda text: len(list(out.glob("*.png"))) >= 2, arguments, tmp_path
+    )
+    assert exit_code == 130, shown
+    assert "audio2img: stopped" in shown
+    paths = [Path(line) for line in printed.splitlines()]
+    assert 2 <= len(paths) < 50
+    assert sorted(paths) == sorted(out.iterdir())
+    for path in paths:
+        with Image.open(path) as picture:
+            picture.load()
+
+
+def test_a_step_that_cannot_be_interrupted_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)  # reading it waits for somebody who writes nothing
+    writers: list[int] = []
+
+    def is_being_read(text: str) -> bool:
+        try:
+            writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:  # nobody reads it yet
+            return False
+        return True
+
+    exit_code, shown, printed = interrupt_when(
+        is_being_read, ["transcribe", str(pipe)], tmp_path, again_when="Ctrl-C again leaves at once"
+    )
+    os.close(writers[0])
+    assert (exit_code, printed) == (130, "")
+    assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
+    assert shown.rstrip().endswith("audio2img: stopped")
+    assert "Traceback" not in shown
