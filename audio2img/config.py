@@ -9,13 +9,14 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from audio2img.errors import UsageError
+from audio2img.errors import MachineError, UsageError
 from audio2img.files import replace_file
 
 APP = "audio2img"
@@ -50,19 +51,23 @@ class Settings:
 
 def config_dir() -> Path:
     """Settings, styles and the user's own models table."""
-    return Path(platformdirs.user_config_dir(APP, appauthor=False))
+    return _in_home(lambda: platformdirs.user_config_dir(APP, appauthor=False))
 
 
 def cache_dir() -> Path:
     """What can be made again: compiled models, half-finished work. AUDIO2IMG_CACHE chooses another folder."""
     chosen = os.environ.get("AUDIO2IMG_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir(APP, appauthor=False))
+    if chosen:
+        return expand_path(chosen)
+    return _in_home(lambda: platformdirs.user_cache_dir(APP, appauthor=False))
 
 
 def data_dir() -> Path:
     """Models that were downloaded, and the receipts of all. AUDIO2IMG_DATA chooses another folder."""
     chosen = os.environ.get("AUDIO2IMG_DATA")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir(APP, appauthor=False))
+    if chosen:
+        return expand_path(chosen)
+    return _in_home(lambda: platformdirs.user_data_dir(APP, appauthor=False))
 
 
 def is_offline() -> bool:
@@ -72,12 +77,30 @@ def is_offline() -> bool:
 
 def log_file() -> Path:
     """Where an unexpected fault leaves its traceback."""
-    return Path(platformdirs.user_log_dir(APP, appauthor=False)) / f"{APP}.log"
+    return _in_home(lambda: platformdirs.user_log_dir(APP, appauthor=False)) / f"{APP}.log"
 
 
 def pictures_dir() -> Path:
     """Where pictures go unless told otherwise: a folder of ours among the user's pictures."""
-    return Path(platformdirs.user_pictures_dir()) / APP
+    return _in_home(platformdirs.user_pictures_dir) / APP
+
+
+def expand_path(path: str | Path) -> Path:
+    """`path` with a leading ~ or ~name as that user's home. Raises UsageError for a user nobody knows."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: no home folder of that user is known", "write the path in full") from error
+
+
+def _in_home(find: Callable[[], str]) -> Path:
+    """The folder that platformdirs finds. Raises MachineError where it knows no home to look in."""
+    try:
+        return Path(find())
+    except RuntimeError as error:
+        raise MachineError(
+            "no home folder is known for this user", "set HOME to a folder of yours"
+        ) from error
 
 
 def embedded_models_dir() -> Path:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from itertools import takewhile
 from typing import Any, NoReturn
 
 import click
@@ -72,10 +73,15 @@ def main(argv: list[str] | None = None) -> NoReturn:
     from audio2img.cli.outcome import Outcome
     from audio2img.cli.streams import prepare_streams
 
-    prepare_streams()
-    outcome = Outcome()
+    words = sys.argv[1:] if argv is None else argv
+    # Asked of the words themselves: they may be put together so that no option is ever parsed.
+    outcome = Outcome(as_json="--json" in takewhile(lambda word: word != "--", words))
     with outcome:
+        prepare_streams()
         cli.main(args=argv, prog_name="audio2img", standalone_mode=False, obj=outcome)
+        sys.stdout.flush()
     if outcome.leaves_work:  # in a thread, which Python would wait for
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(outcome.exit_code)
     sys.exit(outcome.exit_code)

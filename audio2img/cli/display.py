@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.text import shorten
 from audio2img.cli.wording import as_options
 from audio2img.pipeline.events import Event, Listening
 
@@ -29,8 +30,8 @@ LABELS = {
     "save": "saving",
 }
 
-
 QUIETEST_DBFS = -60.0  # an empty level meter
+ALMOST = 0.999
 
 
 class Display(logging.Handler):
@@ -49,15 +50,14 @@ class Display(logging.Handler):
         self._verbose = verbose
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._stage: str = ""
 
     def __enter__(self) -> Display:
         logging.getLogger("audio2img").addHandler(self)
         if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from audio2img.cli.console import open_progress
 
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._progress = open_progress()
             self._task = self._progress.add_task("starting", total=None)
             self._progress.start()
             if self._previews:
@@ -77,27 +77,55 @@ class Display(logging.Handler):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         logging.getLogger("audio2img").removeHandler(self)
-        if self._progress is not None:
-            self._progress.stop()
+        self.restore()
+
+    def restore(self) -> None:
+        """Give the terminal back as it was, cursor and all, at once; what is said later is plain lines.
+
+        For those who cannot wait for the work to end. Doing it again is no error.
+        """
+        progress, self._progress, self._screen = self._progress, None, None
+        if progress is not None:
+            progress.stop()
 
     def __call__(self, event: Event) -> None:
+        is_on_terminal = self._progress is not None
         if event.warning or (self._verbose and event.stage == "load"):
             self.say(as_options(event.text))
-        elif event.stage == "prompt" and self._progress is not None:
+        elif event.stage == "prompt" and is_on_terminal:
             self.say(f"drawing: {event.text}")
-        elif event.stage == "transcribe" and event.done == 1.0 and event.segment is None and self._progress:
+        elif event.stage == "transcribe" and event.done == 1.0 and event.segment is None and is_on_terminal:
             self.say(f"heard: {event.text}")
-        elif event.stage == "classify" and event.text and self._progress is not None:
+        elif event.stage == "classify" and event.text and is_on_terminal:
             self.say(f"sounds: {event.text}")
-        if self._progress is not None and self._task is not None and event.stage != "load":
-            label = LABELS[event.stage] if event.listening is None else _listening_label(event.listening)
-            if event.stage in ("record", "transcribe") and event.text:
-                label = f"{label}: {event.text[-60:]}"
-            done = event.done if event.listening is None else _meter(event.listening.level_dbfs)
-            total = None if done is None else 1.0
-            self._progress.update(self._task, description=label, total=total, completed=done or 0.0)
-        if self._screen is not None and event.preview is not None:
-            self._screen.show(event.preview)
+        if event.stage != "load":
+            self._show_progress(event)
+        if (screen := self._screen) is not None and event.preview is not None:
+            screen.show(event.preview)
+
+    def _show_progress(self, event: Event) -> None:
+        """A new task for each stage, never complete: rich stops the clock of one that is, for good."""
+        progress = self._progress
+        if progress is None or self._task is None:
+            return
+        label = LABELS[event.stage] if event.listening is None else _listening_label(event.listening)
+        if event.stage in ("record", "transcribe") and event.text:
+            label = f"{label}: {event.text[-60:]}"
+        if event.steps is not None:
+            label = f"{label}, step {event.steps[0]} of {event.steps[1]}"
+        is_meter = event.listening is not None
+        done = _meter(event.listening.level_dbfs) if event.listening is not None else event.done
+        if event.stage != self._stage:
+            progress.remove_task(self._task)
+            self._task = progress.add_task(label, total=None)
+            self._stage = event.stage
+        progress.update(
+            self._task,
+            description=label,
+            total=None if done is None else 1.0,
+            completed=min(done or 0.0, ALMOST),
+            has_end=not is_meter,
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         self.say(record.getMessage())
@@ -106,15 +134,15 @@ class Display(logging.Handler):
         """A line that stays, on stderr."""
         if self._quiet:
             return
-        if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
+        if (progress := self._progress) is not None:
+            progress.console.print(shorten(text), markup=False, highlight=False)
         else:
-            click.echo(text, err=True)
+            click.echo(shorten(text), err=True)
 
 
 def _listening_label(listening: Listening) -> str:
     label = "hearing you" if listening.is_speech else "waiting for you to speak"
-    return f"{label} (Enter: done)" if sys.stdin is not None and sys.stdin.isatty() else label
+    return f"{label} (Enter: done)" if sys.stdin.isatty() else label
 
 
 def _meter(level_dbfs: float) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.text import shorten
 from audio2img.errors import CancelledError
 from audio2img.store.receipts import LicenceRecord, Receipt
 from audio2img.store.report import Reporter
@@ -30,19 +31,12 @@ class Bars(Reporter):
 
     def __enter__(self) -> Bars:
         if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                DownloadColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-                TransferSpeedColumn,
-            )
+            from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            console = Console(stderr=True)
-            self._progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+            from audio2img.cli.console import label_column, open_progress
+
+            columns = (label_column(), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            self._progress = open_progress(*columns, TimeRemainingColumn())
             self._progress.start()
         return self
 
@@ -54,9 +48,9 @@ class Bars(Reporter):
 
     def say(self, text: str) -> None:
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(shorten(text), markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
-            click.echo(text, err=True)
+            click.echo(shorten(text), err=True)
 
     def begin(self, files: Sequence[tuple[str, int | None]]) -> None:
         if self._progress is None:

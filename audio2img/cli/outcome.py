@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import json
 from pathlib import Path
 from types import TracebackType
 
 import click
 
+from audio2img.cli.streams import ReaderGone
+from audio2img.cli.text import clean_json, shorten
 from audio2img.cli.wording import as_options
 from audio2img.errors import Audio2ImgError, CancelledError
 
@@ -21,12 +22,14 @@ class Outcome:
     leaves_work: a step that could not be stopped is still running.
 
     It travels as the click context's `obj`; `--verbose` sets `verbose` and so asks for tracebacks.
+    as_json: the line is a JSON object, {"error": {"message", "remedy", "exit_code"}}.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, as_json: bool = False) -> None:
         self.exit_code = 0
         self.verbose = False
         self.leaves_work = False
+        self.as_json = as_json
 
     def __enter__(self) -> Outcome:
         return self
@@ -36,7 +39,7 @@ class Outcome:
     ) -> bool:
         if error is None or isinstance(error, SystemExit):
             return False
-        if self.verbose and not isinstance(error, (click.ClickException, click.exceptions.Exit)):
+        if self.verbose and not isinstance(error, (click.ClickException, ReaderGone)):
             import traceback
 
             traceback.print_exception(error)
@@ -44,37 +47,33 @@ class Outcome:
         return True
 
     def _settle(self, error: BaseException) -> int:
-        if isinstance(error, click.exceptions.Exit):
-            return error.exit_code
+        if isinstance(error, ReaderGone):
+            return 0
         if isinstance(error, (KeyboardInterrupt, click.Abort)):
-            return _say("stopped", INTERRUPTED)
+            return self._say("stopped", "", INTERRUPTED)
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             click.echo(error.format_message(), err=True)
             return error.exit_code
         if isinstance(error, click.UsageError):
-            where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
-            return _say(_one_line(error.format_message()) + where, 2)
+            remedy = f"see: {error.ctx.command_path} --help" if error.ctx else ""
+            return self._say(error.format_message().rstrip("."), remedy, 2)
         if isinstance(error, click.ClickException):
-            return _say(_one_line(error.format_message()), error.exit_code)
+            return self._say(error.format_message(), "", error.exit_code)
         if isinstance(error, CancelledError):
             self.leaves_work = error.leaves_work
         if isinstance(error, Audio2ImgError):
-            remedy = f" — {error.remedy}" if error.remedy else ""
-            return _say(_one_line(as_options(error.message + remedy)), error.exit_code)
-        if isinstance(error, BrokenPipeError):
-            # Whoever read our output has gone; keep Python from complaining when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        return _say(f"a fault of ours: {_one_line(repr(error))} — details: {_log(error)}", 1)
+            return self._say(as_options(error.message), as_options(error.remedy), error.exit_code)
+        return self._say(f"a fault of ours: {error!r}", f"details: {_log(error)}", 1)
 
-
-def _say(line: str, exit_code: int) -> int:
-    click.echo(f"audio2img: {line}", err=True)
-    return exit_code
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    def _say(self, message: str, remedy: str, exit_code: int) -> int:
+        message, remedy = (shorten(" ".join(text.split())) for text in (message, remedy))
+        if self.as_json:
+            table = {"message": message, "remedy": remedy, "exit_code": exit_code}
+            line = clean_json(json.dumps({"error": table}, ensure_ascii=False))
+        else:
+            line = f"audio2img: {message}{f' — {remedy}' if remedy else ''}"
+        click.echo(line, err=True)
+        return exit_code
 
 
 def _log(error: BaseException) -> Path | str:
@@ -85,15 +84,15 @@ def _log(error: BaseException) -> Path | str:
     from audio2img import __version__
     from audio2img.config import log_file
 
-    path = log_file()
     try:
+        path = log_file()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
             when = time.strftime("%Y-%m-%d %H:%M:%S")
             log.write(
                 f"{when} audio2img {__version__} Python {platform.python_version()} {platform.platform()}\n"
             )
             log.writelines(traceback.format_exception(error))
-    except OSError:
+    except (OSError, Audio2ImgError):
         return "run it again with --verbose"
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from audio2img.cli.text import clean_json
 from audio2img.pipeline.drawing import Drawing
 from audio2img.types import SoundSummary, Transcript
 
@@ -76,7 +78,16 @@ def sounds_table(sounds: SoundSummary) -> dict[str, Any]:
 
 
 def print_json(table: Any) -> None:
-    click.echo(json.dumps(table, ensure_ascii=False, indent=2))
+    """One JSON value, in which nothing steers a terminal; a number that JSON lacks (NaN) is null."""
+    click.echo(clean_json(json.dumps(_without_nan(table), ensure_ascii=False, indent=2)))
+
+
+def _without_nan(table: Any) -> Any:
+    if isinstance(table, dict):
+        return {key: _without_nan(value) for key, value in table.items()}
+    if isinstance(table, (list, tuple)):
+        return [_without_nan(value) for value in table]
+    return None if isinstance(table, float) and not math.isfinite(table) else table
 
 
 def open_pictures(paths: list[Path]) -> None:

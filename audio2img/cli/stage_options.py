@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from audio2img.cli.display import Display
 from audio2img.cli.options import with_settings
-from audio2img.config import pictures_dir
+from audio2img.config import expand_path, pictures_dir
 from audio2img.errors import UsageError
 from audio2img.pipeline import Pipeline
 from audio2img.pipeline.options import Options
@@ -106,4 +106,4 @@ def make_options(given: dict[str, Any]) -> Options:
 def output_of(given: dict[str, Any]) -> Path:
     """Where pictures go: the option, the settings, or our folder among the user's pictures."""
     chosen = with_settings(output=given.get("output")).output
-    return Path(chosen).expanduser() if chosen else pictures_dir()
+    return expand_path(chosen) if chosen else pictures_dir()

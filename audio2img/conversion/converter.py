@@ -17,6 +17,7 @@ from typing import Any
 
 from audio2img import errors
 from audio2img.backends.coreml.settings import SIDECAR_NAME
+from audio2img.config import expand_path
 from audio2img.conversion.hub import fetch_model, is_hub_id
 from audio2img.conversion.plan import (
     ConversionOptions,
@@ -85,7 +86,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 def find_source(source: str, options: ConversionOptions) -> Source:
     """The source as a checked folder; a hub model is fetched first."""
-    folder, name = Path(source).expanduser(), options.name
+    folder, name = expand_path(source), options.name
     if not folder.is_dir():
         if folder.is_file():
             raise ModelError(

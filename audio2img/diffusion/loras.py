@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio2img.config import expand_path
 from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import InputError, ModelError, UsageError
 from audio2img.types import LoraUse
@@ -38,7 +39,7 @@ def parse_lora(text: str) -> LoraFile:
     safetensors file.
     """
     match = _WEIGHTED.fullmatch(text)
-    path = Path(match["path"] if match else text).expanduser()
+    path = expand_path(match["path"] if match else text)
     weight = float(match["weight"]) if match else 1.0
     if not -10 <= weight <= 10:
         raise UsageError(

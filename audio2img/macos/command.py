@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from audio2img.config import expand_path
 from audio2img.errors import MachineError
 
 NAME = "audio2img"
@@ -21,7 +22,7 @@ def find_command(given: str | None = None) -> Path:
     Raises MachineError when there is none, or when its path cannot be written into an action.
     """
     if given is not None:
-        path = Path(os.path.abspath(Path(given).expanduser()))
+        path = Path(os.path.abspath(expand_path(given)))
         if not is_command(path):
             raise MachineError(f"{path} is not a program that can be run", "give --command its path")
         return _checked(path)

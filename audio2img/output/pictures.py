@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audio2img.config import expand_path
 from audio2img.errors import InputError, UsageError
 from audio2img.output.files import write_new_file
 from audio2img.output.jpeg import encode_jpeg, is_jpeg, read_jpeg
@@ -47,7 +48,7 @@ def format_of(target: str | Path) -> PictureFormat | None:
     Raises UsageError for a name with another ending, unless there is a folder of that name, or the
     ending is a number ("2026.11").
     """
-    path = Path(target).expanduser()
+    path = expand_path(target)
     suffix = path.suffix.lower()
     if path.is_dir() or not suffix[1:2].isalpha():
         return None
@@ -72,7 +73,7 @@ def write_picture(image: ImageResult, record: PictureRecord, target: str | Path)
     format is PNG. A name that is taken gets -2, -3, ...: nothing is ever overwritten. The file appears
     whole or not at all. Raises MachineError when the disk refuses, UsageError for a path that cannot be.
     """
-    path = Path(target).expanduser()
+    path = expand_path(target)
     chosen = format_of(path)
     data = encode_picture(image, record, chosen or FORMATS[0])
     if chosen is not None:
@@ -112,7 +113,7 @@ def read_ignored(path: str | Path) -> tuple[str, ...]:
 
 def _read_memory(path: str | Path) -> Memory:
     """The texts of the picture at `path`, not all of them empty."""
-    picture = Path(path).expanduser()
+    picture = expand_path(path)
     try:
         with picture.open("rb") as file:
             head = file.read(16)

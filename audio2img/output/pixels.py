@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.config import expand_path
 from audio2img.errors import InputError
 
 Pixels = NDArray[np.uint8]
@@ -25,7 +26,7 @@ def read_pixels(path: str | Path) -> tuple[Pixels, str]:
     """
     from PIL import Image, ImageOps
 
-    picture = Path(path).expanduser()
+    picture = expand_path(path)
     try:
         if picture.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"the picture {picture} is larger than {MAX_FILE_BYTES >> 20} MB", _REMEDY)

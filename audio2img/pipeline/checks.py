@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from audio2img.config import expand_path
 from audio2img.errors import InputError, MachineError, UsageError
 from audio2img.pipeline.hearing import AudioSource
 from audio2img.pipeline.options import Options
@@ -16,19 +17,24 @@ def check(options: Options, source: AudioSource | None = None, target: str | Pat
     source: of the sound; None where there is none yet. target: where pictures are going to be saved.
     """
     if isinstance(source, (str, Path)) and str(source) != "-" and "://" not in str(source):
-        _check_recording(Path(source))
+        _check_recording(expand_path(source))
     _check_words_around(options)
     if options.init_image is not None:
         from audio2img.output.pixels import read_pixels
 
         read_pixels(options.init_image)
     if target is not None:
-        _check_target(Path(target).expanduser(), options.count)
+        _check_target(expand_path(target), options.count)
 
 
 def _check_recording(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"no such file: {path}", "check the name; a - in its place reads standard input")
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        remedy = "check the name; a - in its place reads standard input"
+        raise InputError(f"no such file: {path}", remedy) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}", "check the name and its permissions") from error
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a recording", "name one audio file in it")
 

@@ -205,7 +205,8 @@ class Painter:
         finished: list[ImageResult] = []
 
         def report(step: DrawingStep) -> None:
-            call.tell(Event("draw", step.done / step.total, preview=step.preview))
+            steps = (step.done, step.total)
+            call.tell(Event("draw", step.done / step.total, steps=steps, preview=step.preview))
 
         def take(image: ImageResult) -> None:
             finished.append(replace(image, model_hash=call.wait(loaded.identity)))

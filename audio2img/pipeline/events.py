@@ -34,6 +34,7 @@ class Event:
     listening: in the stage "record" while a person is listened to, whose words so far are `text`.
     place: how many callers are before this one, where it waits for its turn in `stage`.
     warning: True when `text` is something the person should read.
+    steps: in the stage "draw", how many are done, and of how many.
     preview: in the stage "draw", makes a small picture (height, width, 3) uint8 of what is there so
         far; call it before the callback returns, or not at all.
     """
@@ -45,6 +46,7 @@ class Event:
     listening: Listening | None = None
     place: int = 0
     warning: bool = False
+    steps: tuple[int, int] | None = None
     preview: Callable[[], NDArray[np.uint8]] | None = None
 
     @classmethod

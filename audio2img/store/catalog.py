@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from audio2img.config import config_dir
+from audio2img.config import config_dir, expand_path
 from audio2img.errors import ModelError, UsageError
 from audio2img.store.defaults import this_machine
 from audio2img.store.parse import read_rows
@@ -147,7 +147,7 @@ def resolve_model(name_or_path: str | None, kind: Kind, preferred: str | None = 
     """
     asked = name_or_path or default_name(kind)
     if looks_like_path(asked):
-        path = Path(asked).expanduser()
+        path = expand_path(asked)
         if not path.exists():
             raise ModelError(f"no {kind} model at {path}", "check the path, or run: audio2img models list")
         return ResolvedModel(path.stem if path.is_file() else path.resolve().name, kind, path)

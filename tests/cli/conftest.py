@@ -47,6 +47,43 @@ def audio2img(private_home: Path, tmp_path: Path) -> Command:
 
 
 @pytest.fixture
+def shown(private_home: Path, tmp_path: Path) -> Callable[..., tuple[int, bytes]]:
+    """Call the command on a terminal, all three streams of it: its exit code, and every byte it shows."""
+
+    def call(*arguments: str | bytes | Path, env: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        import tty
+
+        master, slave = os.openpty()
+        tty.setraw(slave)  # bytes as they are, no "\r\n" for "\n"
+        process = subprocess.Popen(
+            [*ENTRY, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=tmp_path,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **(env or {})},
+        )
+        os.close(slave)
+        pieces = []
+        try:
+            while piece := _read(master):
+                pieces.append(piece)
+            return process.wait(60), b"".join(pieces)
+        finally:
+            process.kill()
+            os.close(master)
+
+    return call
+
+
+def _read(master: int) -> bytes:
+    try:
+        return os.read(master, 65536)
+    except OSError:  # Linux: the other end has closed
+        return b""
+
+
+@pytest.fixture
 def assert_fails() -> Callable[..., None]:
     """Check for the right exit code, one line on stderr with the words, no traceback, an empty stdout."""
 

@@ -10,6 +10,7 @@ import click
 from audio2img.cli import LazyGroup
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
+from audio2img.config import expand_path
 from audio2img.macos import system
 from audio2img.macos.actions import ACTIONS, Action, find_actions
 from audio2img.macos.command import find_command
@@ -64,7 +65,7 @@ def show_action(name: str, given_command: str | None, **given: Any) -> None:
 
 
 def chosen_place(dest: Path | None) -> Place:
-    return live_place() if dest is None else folder_place(dest.expanduser())
+    return live_place() if dest is None else folder_place(expand_path(dest))
 
 
 def describe_actions(place: Place) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from audio2img.cli.job import run_job
 from audio2img.cli.options import json_option, offline_option, sound_model_option, talk_options
 from audio2img.cli.results import print_json, sounds_table
 from audio2img.cli.stage_options import open_pipeline
+from audio2img.config import expand_path
 from audio2img.types import SoundEvent, SoundEvents
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _write_plot(sounds: SoundEvents, spectrogram: Spectrogram, audio: str, plot:
 
     title = "standard input" if audio == "-" else Path(audio).name
     decibels, column_s = spectrogram.decibels(), spectrogram.column_s
-    return write_sound_plot(sounds, decibels, column_s, title, Path(plot).expanduser())
+    return write_sound_plot(sounds, decibels, column_s, title, expand_path(plot))
 
 
 def _write_table(sounds: SoundEvents, top: int) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
 from audio2img.cli.options import json_option, offline_option, picture_options, talk_options
 from audio2img.cli.stage_options import make_options, open_pipeline, output_of
+from audio2img.cli.streams import read_words
 from audio2img.pipeline.checks import check
 
 
@@ -27,7 +27,7 @@ def command(text: tuple[str, ...], as_json: bool, open_after: bool, **given: Any
 
     TEXT is what to draw, with or without quotes, or - to read it from standard input.
     """
-    words = sys.stdin.read() if text == ("-",) else " ".join(text)
+    words = read_words() if text == ("-",) else " ".join(text)
     options = make_options(given)
     check(options, target=output_of(given))
     ensure_models(given, ("image",))

@@ -34,13 +34,12 @@ class Talk:
 
     def __enter__(self) -> Talk:
         if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TimeElapsedColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            self._progress = Progress(
-                *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
-            )
+            from audio2img.cli.console import label_column, open_progress
+
+            columns = (label_column(), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            self._progress = open_progress(*columns)
             self._task = self._progress.add_task("starting", total=1.0)
             self._progress.start()
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ from audio2img.cli.display import Display
 from audio2img.cli.job import run_job
 from audio2img.cli.options import microphone_options, talk_options
 from audio2img.cli.stage_options import live_input, open_pipeline
+from audio2img.config import expand_path
 
 
 @click.command("record")
@@ -30,7 +30,7 @@ def command(output: str, **given: Any) -> None:
     """
     from audio2img.output.sound import sound_format, write_sound
 
-    path = Path(output).expanduser()
+    path = expand_path(output)
     sound_format(path)  # before the microphone opens
     with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
         live = live_input(given)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +28,7 @@ REQUIREMENTS = (
     "scikit-learn==1.5.1",
 )
 ENVIRONMENT_VARIABLE = "AUDIO2IMG_APPLE_ENV"
+STDERR = 2  # its number
 CONVERTER = "python_coreml_stable_diffusion.torch2coreml"
 PRE_ANALYSIS = "python_coreml_stable_diffusion.mixed_bit_compression_pre_analysis"
 REMEDY = "make it: python scripts/apple_env.py"
@@ -57,9 +57,7 @@ def run_module(module: str, arguments: Sequence[str]) -> None:
     """
     command = [str(environment_python()), "-m", module, *arguments]
     # stdout is ours, for results; this is progress.
-    code = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), check=False
-    ).returncode
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=STDERR, check=False).returncode
     if code != 0:
         raise ModelError(f"Apple's {module} failed with exit code {code}", "its last lines above say why")
 

@@ -1,0 +1,56 @@
+"""The terminal as rich draws on it: bars that stay in one place, and lines above them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from audio2img.cli.streams import bare_stderr
+from audio2img.cli.text import clean
+
+
+class CleanConsole(Console):
+    """Standard error, where only rich itself steers the terminal: what is shown is cleaned."""
+
+    def __init__(self) -> None:
+        super().__init__(file=bare_stderr())
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
+class Clock(ProgressColumn):
+    """How long it has taken, and about how long it will still take, where that can be told."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        shown = _clock(task.elapsed or 0.0)
+        if task.fields.get("has_end") and (left_s := task.time_remaining) is not None:
+            shown += f", {_clock(left_s)} left"
+        return Text(shown, style="progress.elapsed")
+
+
+def open_progress(*columns: ProgressColumn) -> Progress:
+    """Bars on stderr that vanish when they end; with no columns given, the line of one job.
+
+    stdout is left alone: results that go into a pipe must not be shown here instead.
+    """
+    chosen = columns or (SpinnerColumn(), label_column(), BarColumn(), Clock())
+    return Progress(*chosen, console=CleanConsole(), transient=True, redirect_stdout=False)
+
+
+def label_column() -> TextColumn:
+    """What a task does. A name in square brackets is a name, and no markup."""
+    return TextColumn("{task.description}", markup=False)
+
+
+def _clock(seconds: float) -> str:
+    """ "0:00:07"."""
+    return str(timedelta(seconds=max(int(seconds), 0)))
