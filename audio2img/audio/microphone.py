@@ -103,7 +103,7 @@ def record_audio(
     that is none; CancelledError on Ctrl-C.
     """
     if not 0.0 < seconds < float("inf"):
-        raise UsageError(f"{seconds} seconds cannot be recorded", "give a time above zero: --seconds 8")
+        raise UsageError(f"{seconds} seconds cannot be recorded", "give a time above zero: `seconds=8`")
     n_wanted = round(seconds * SAMPLE_RATE_HZ)
     heard: list[Floats] = []
     n_heard = 0

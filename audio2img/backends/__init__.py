@@ -82,7 +82,7 @@ def load_backend(model: ImageModel, wishes: DrawingWishes) -> ImageBackend:
             others = [other for other in ROWS if name in other.honours and other.can_draw(model) is None]
             raise UsageError(
                 f"the backend {row.name}, which draws {model.name}, knows no {name.replace('_', ' ')}",
-                f"choose --backend {others[0].name}, or leave it out" if others else "leave it out",
+                f"choose `backend={others[0].name}`, or leave it out" if others else "leave it out",
             )
     return row.load(model, wishes)
 

@@ -17,6 +17,8 @@ def as_options(text: str) -> str:
 
 
 def _as_option(name: str, value: str | None) -> str:
+    if name == "task":
+        return f"--{value}"
     option = _NAMES.get(name, name).replace("_", "-")
     if value in (None, "True"):
         return f"--{option}"

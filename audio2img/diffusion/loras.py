@@ -48,7 +48,7 @@ def parse_lora(text: str) -> LoraFile:
     if path.suffix.lower() != SUFFIX:
         raise ModelError(
             f"{path} is no safetensors file; others can run any program when they are loaded",
-            f"give a {SUFFIX} file: --lora PATH or --lora PATH:0.8",
+            f"give a {SUFFIX} file: `loras=PATH` or `loras=PATH:0.8`",
         )
     if not path.is_file():
         raise ModelError(f"there is no LoRA file {path}", "check the path")
@@ -58,7 +58,7 @@ def parse_lora(text: str) -> LoraFile:
 def check_same(recorded: Sequence[LoraUse], given: Sequence[LoraUse]) -> None:
     """Raises InputError unless the files are those that a picture was drawn with, in their order."""
     for wanted in recorded:
-        remedy = f"give the same file: --lora {wanted.name}:{wanted.weight:g}"
+        remedy = f"give the same file: `loras={wanted.name}:{wanted.weight:g}`"
         same_name = next((one for one in given if one.name == wanted.name), None)
         if same_name is None and wanted.sha256 not in [one.sha256 for one in given]:
             raise InputError(f"the picture was drawn with the LoRA {wanted.name}", remedy)
@@ -66,5 +66,5 @@ def check_same(recorded: Sequence[LoraUse], given: Sequence[LoraUse]) -> None:
             raise InputError(f"{wanted.name} is not the LoRA that the picture was drawn with", remedy)
     here = [(one.sha256, one.weight) for one in given]
     if here != [(one.sha256, one.weight) for one in recorded]:
-        wishes = " ".join(f"--lora {one.name}:{one.weight:g}" for one in recorded) or "none"
+        wishes = " ".join(f"`loras={one.name}:{one.weight:g}`" for one in recorded) or "none"
         raise InputError("the picture was drawn with other LoRA files or weights", f"give exactly: {wishes}")

@@ -44,7 +44,7 @@ def check_seed(seed: int) -> int:
         number = -1
     if not 0 <= number <= MAX_SEED:
         raise UsageError(
-            f"the seed {seed!r} is not a whole number from 0 to {MAX_SEED}", "try: --seed 42, or leave it out"
+            f"the seed {seed!r} is not a whole number from 0 to {MAX_SEED}", "try: `seed=42`, or leave it out"
         )
     return number
 

@@ -34,5 +34,5 @@ class StageClock:
 
 def refused_by_checker(model: str) -> NothingToDrawError:
     return NothingToDrawError(
-        f"the safety checker of {model} refused the picture", "try other words or another --seed"
+        f"the safety checker of {model} refused the picture", "try other words or another `seed`"
     )

@@ -167,12 +167,12 @@ def skipped_steps(steps: int, strength: float) -> int:
     Raises UsageError for another strength, or one so small that no step is left.
     """
     if not 0 <= strength <= 1:
-        raise UsageError(f"the strength {strength} is not between 0 and 1", "try: --strength 0.6")
+        raise UsageError(f"the strength {strength} is not between 0 and 1", "try: `strength=0.6`")
     walked = min(int(steps * strength), steps)
     if walked == 0:
         raise UsageError(
             f"with {steps} steps a strength of {strength} leaves nothing to draw",
-            f"try: --strength {min(1.0, math.ceil(200 / steps) / 100):g}",
+            f"try: `strength={min(1.0, math.ceil(200 / steps) / 100):g}`",
         )
     return steps - walked
 
@@ -193,7 +193,7 @@ def make_scheduler(
     if not 1 <= steps <= config.num_train_timesteps:
         raise UsageError(
             f"{steps} steps cannot be walked; the model knows 1 to {config.num_train_timesteps}",
-            "try: --steps 20",
+            "try: `steps=20`",
         )
     return _SCHEDULERS[name](steps, config, (seed, index), skip)
 
@@ -265,7 +265,7 @@ def _space_timesteps(
         timesteps = np.linspace(0, total - 1, count)[::-1][:steps]
         timesteps = np.round(timesteps) if whole else timesteps
     if timesteps[0] > total - 1:
-        raise UsageError(f"{steps} steps are too many for this scheduler's spacing", "try: --steps 20")
+        raise UsageError(f"{steps} steps are too many for this scheduler's spacing", "try: `steps=20`")
     return timesteps
 
 
@@ -333,7 +333,7 @@ class DpmSolverMultistep(_Walk):
         self._sigmas = _append_final_sigma(config, sigmas, training)[skip:]
         if not np.all(np.diff(self._sigmas) < 0):
             raise UsageError(
-                f"{steps} steps are too many for dpmpp-2m: two would coincide", "try: --steps 20"
+                f"{steps} steps are too many for dpmpp-2m: two would coincide", "try: `steps=20`"
             )
         self._previous_x0: Floats | None = None
 

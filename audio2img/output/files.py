@@ -10,7 +10,7 @@ from audio2img import files
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_REMEDY = "choose another place with --output"
+_REMEDY = "choose another `target`"
 
 
 def write_new_file(folder: Path, names: Iterator[str], data: bytes) -> Path:

@@ -63,7 +63,7 @@ def format_of(target: str | Path) -> PictureFormat | None:
 def check_target(target: str | Path, count: int = 1) -> None:
     """Raise UsageError, before anything is drawn, where `count` pictures cannot be written to `target`."""
     if format_of(target) is not None and count > 1:
-        raise UsageError(f"{count} pictures do not fit into {target}", "give a folder with --output")
+        raise UsageError(f"{count} pictures do not fit into {target}", "give a folder as `target`")
 
 
 def write_picture(image: ImageResult, record: PictureRecord, target: str | Path) -> Path:

@@ -57,6 +57,6 @@ def _check_target(path: Path, count: int) -> None:
         path = path.parent
     existing = next((one for one in (path, *path.parents) if one.exists()), None)
     if existing is not None and not existing.is_dir():
-        raise UsageError(f"{existing} is not a folder", "choose another place with --output")
+        raise UsageError(f"{existing} is not a folder", "choose another `target`")
     if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
-        raise MachineError(f"no permission to write into {path}", "choose another place with --output")
+        raise MachineError(f"no permission to write into {path}", "choose another `target`")

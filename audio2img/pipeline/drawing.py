@@ -161,7 +161,7 @@ class Painter:
         from audio2img.prompt import fit_prompt
 
         prompt = fit_prompt(prompt, backend.fit_prompt)
-        remedy = "(--long-prompt chunk takes all of it)"
+        remedy = "(`long_prompt=chunk` takes all of it)"
         if prompt.dropped:
             self._call.warn(f"the prompt is longer than the model reads; left out: {prompt.dropped} {remedy}")
         negative, dropped = backend.fit_prompt(prompt.negative)
@@ -253,7 +253,7 @@ def _matching_pixels(request: ImageRequest, path: str | Path | None) -> Pixels |
     wanted = request.init_image
     if wanted is None:
         return None
-    remedy = f"give the same file: --init-image {wanted.name}"
+    remedy = f"give the same file: `init_image={wanted.name}`"
     if path is None:
         raise InputError(f"the picture was drawn from another one, {wanted.name}", remedy)
     found, pixels = _read_init_image(path)

@@ -82,10 +82,10 @@ class CleaningRecognizer:
                 f"no words that {self.name} knows {where}: it knows one small world, "
                 "and of that sentences like 'a big red house at night'",
                 f"say it in such words, or get a model for all speech with: audio2img models get "
-                f"{ANY_SPEECH_MODEL}, and choose it with: --speech-model {ANY_SPEECH_MODEL}",
+                f"{ANY_SPEECH_MODEL}, and choose it with: `speech_model={ANY_SPEECH_MODEL}`",
             )
         return NothingToDrawError(
-            f"no words {where}", "say it again, closer to the microphone, or try a larger --speech-model"
+            f"no words {where}", "say it again, closer to the microphone, or try a larger `speech_model`"
         )
 
 

@@ -186,7 +186,7 @@ class NativeModel:
         if code != 0 and not should_stop():
             raise ModelError(
                 f"whisper.cpp failed with code {code}",
-                "see why with --verbose, or try another --speech-model",
+                "see why with --verbose, or try another `speech_model`",
             )
 
     def _params(self, settings: DecodeSettings) -> Any:

@@ -246,7 +246,7 @@ def _choose_language(
     return _Language(code)
 
 
-_OTHER_MODEL = "leave --language and --translate out, or choose a multilingual --speech-model"
+_OTHER_MODEL = "leave `language` and `task=translate` out, or choose a multilingual `speech_model`"
 
 
 def _nothing_to_hear(blocks: CheckedBlocks) -> NothingToDrawError:

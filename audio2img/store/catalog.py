@@ -14,12 +14,12 @@ from audio2img.store.receipts import installed
 from audio2img.store.rows import VARIANT_MARK, Kind, ModelRow, Variant, Wanted
 
 OPTIONS: dict[Kind, str] = {
-    "image": "give it with --model",
-    "speech": "give it with --speech-model",
+    "image": "give it as `model`",
+    "speech": "give it as `speech_model`",
     "vad": "it tells speech from silence; give it as vad_model in settings.toml",
-    "sound": "it names sounds; give it with --sound-model",
+    "sound": "it names sounds; give it as `sound_model`",
 }
-EMBEDDED: dict[str, str] = {"image": "--model mini", "speech": "--speech-model mini-whisper"}
+EMBEDDED: dict[str, str] = {"image": "`model=mini`", "speech": "`speech_model=mini-whisper`"}
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def test_a_wish_that_a_backend_cannot_honour_is_not_ignored(wishes: DrawingWishe
     assert wishes.given == (words,)
     with pytest.raises(UsageError, match=f"coreml, which draws mini, knows no {words}") as caught:
         load_backend(resolve_model("mini", "image"), wishes)
-    assert "--backend diffusers" in caught.value.remedy
+    assert "`backend=diffusers`" in caught.value.remedy
 
 
 @pytest.mark.usefixtures("without_torch")

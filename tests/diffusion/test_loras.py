@@ -74,7 +74,7 @@ def test_a_picture_is_drawn_again_with_the_same_files_only() -> None:
     check_same((one,), (LoraUse("renamed.safetensors", "1" * 64, 0.5),))
     with pytest.raises(InputError, match="drawn with the LoRA b") as caught:
         check_same((one, two), (one,))
-    assert caught.value.remedy == "give the same file: --lora b.safetensors:1"
+    assert caught.value.remedy == "give the same file: `loras=b.safetensors:1`"
     with pytest.raises(InputError, match="is not the LoRA that"):
         check_same((one,), (LoraUse("a.safetensors", "3" * 64, 0.5),))
     with pytest.raises(InputError, match="other LoRA files or weights"):

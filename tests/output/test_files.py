@@ -109,7 +109,7 @@ def test_a_refusing_disk_leaves_nothing(
         pytest.raises(MachineError, match=says) as caught,
     ):
         write(tmp_path / "made" / "for it")
-    assert "--output" in caught.value.remedy
+    assert "`target`" in caught.value.remedy
     assert os.listdir(tmp_path) == []
 
 
@@ -169,7 +169,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         for folder in (locked, locked / "below"):
             with pytest.raises(MachineError, match="permission") as caught:
                 write(folder)
-            assert "--output" in caught.value.remedy
+            assert "`target`" in caught.value.remedy
     finally:
         if root:
             os.seteuid(0)

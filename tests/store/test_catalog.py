@@ -204,7 +204,7 @@ def test_a_mac_gets_what_suits_its_cores(
 def test_a_model_of_another_kind_is_refused_with_the_right_option() -> None:
     with pytest.raises(ModelError) as caught:
         catalog.resolve_model("mini-whisper", "image")
-    assert "--speech-model" in caught.value.remedy
+    assert "`speech_model" in caught.value.remedy
 
 
 def test_python_gets_the_command_too(private_home: Path) -> None:

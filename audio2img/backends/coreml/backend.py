@@ -201,7 +201,7 @@ class CoreMLBackend:
         if init_image is not None and "vae_encoder" not in self.bundle.parts:
             raise UsageError(
                 f"the model {self.model} has no vae encoder, so it cannot start from a picture",
-                "leave --init-image out, or get a model with a VAEEncoder",
+                "leave `init_image` out, or get a model with a VAEEncoder",
             )
 
     # Each part is lent to a method of its own: a name that lives on would keep it in memory.

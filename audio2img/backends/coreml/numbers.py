@@ -18,6 +18,6 @@ def as_finite(values: NDArray[Any], part: str, bundle: Bundle) -> NDArray[np.flo
         raise ModelError(
             f"the {part} of {bundle.settings.name} gave values that are no numbers",
             "the model may be damaged, or overflow float16 on this machine's compute units:"
-            " get it again, or try --compute-units CPU_ONLY",
+            " get it again, or try `compute_units=CPU_ONLY`",
         )
     return floats

@@ -247,9 +247,9 @@ class _Running:
         code = self.process.wait()
         self._note_taker.join(1)
         if code == -signal.SIGKILL:
-            remedy = "memory may have run out: close other programs, or try: --low-memory"
+            remedy = "memory may have run out: close other programs, or try: `low_memory=True`"
         else:
-            remedy = "try again, or with --compute-units CPU_ONLY; audio2img doctor --deep looks closer"
+            remedy = "try again, or with `compute_units=CPU_ONLY`; audio2img doctor --deep looks closer"
         how = describe_end(code, list(self._words))
         return MachineError(f"the process that runs the model {how}, while {doing}", remedy)
 

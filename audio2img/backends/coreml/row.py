@@ -18,7 +18,7 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
         return None
     return UsageError(
         f"{model.name} is no Core ML model, which is all that the backend coreml draws with",
-        "leave --backend out, or take another model, such as --model sd21-base-palettized",
+        "leave `backend` out, or take another model, such as `model=sd21-base-palettized`",
     )
 
 
@@ -30,7 +30,7 @@ def _why_not_fetched(model: ImageModel) -> Audio2ImgError | None:
         return None
     return MachineError(
         f"{model.name} is a Core ML model of full size, which only macOS can draw",
-        "take a model in diffusers' form, such as --model sd21-base-diffusers",
+        "take a model in diffusers' form, such as `model=sd21-base-diffusers`",
     )
 
 

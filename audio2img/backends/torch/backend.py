@@ -317,7 +317,7 @@ class DiffusersBackend:
     def _check_finite(self, latents: Any) -> None:
         if not bool(latents.isfinite().all()):
             half = self.plan.is_half
-            remedy = "try: --precision full" if half else "try another --scheduler, or get the model again"
+            remedy = "try: `precision=full`" if half else "try another `scheduler`, or get the model again"
             raise ModelError(f"the UNet of {self.model} gave numbers that are none", remedy)
 
     def _decode(self, latents: Any) -> Pixels:
@@ -385,9 +385,9 @@ def find_model(path: Path, name: str | None = None) -> ModelFolder:
 
 
 def _no_memory(model: ModelFolder, plan: Plan) -> MachineError:
-    remedy = "close other programs, ask for a smaller --size, or take a smaller model"
+    remedy = "close other programs, ask for a smaller `size`, or take a smaller model"
     if plan.device.kind != "cpu":
-        remedy += ", or draw on the processor: --compute-units cpu"
+        remedy += ", or draw on the processor: `compute_units=cpu`"
     return MachineError(f"there is not enough memory for {model.name} on {plan.device.name}", remedy)
 
 
@@ -396,5 +396,5 @@ def _check_compiler(error: Exception) -> None:
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise MachineError(
-            f"torch cannot compile the model on this machine: {reason[:200]}", "leave --compile out"
+            f"torch cannot compile the model on this machine: {reason[:200]}", "leave `compile` out"
         ) from error

@@ -178,7 +178,7 @@ def _choose_offload(
     raise MachineError(
         f"the model needs about {smallest / 1e9:.1f} GB on {device.name} even one part at a time, "
         f"and {device.free_bytes / 1e9:.1f} GB are free",
-        "close other programs, take a smaller model, or draw on the processor: --compute-units cpu",
+        "close other programs, take a smaller model, or draw on the processor: `compute_units=cpu`",
     )
 
 
@@ -213,7 +213,7 @@ def find_device(wanted: str | None = None) -> Device:
 
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted is not None and not has[wanted]:
-        remedy = "leave --compute-units out" + (
+        remedy = "leave `compute_units` out" + (
             "; for CUDA torch must be a CUDA build: https://pytorch.org/get-started"
             if wanted == "cuda"
             else ""

@@ -17,7 +17,7 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
     if not _is_ours(model):
         return UsageError(
             f"{model.name} is no diffusers model, which is all that the backend diffusers draws with",
-            "leave --backend out, or take another model, such as --model sd21-base-diffusers",
+            "leave `backend` out, or take another model, such as `model=sd21-base-diffusers`",
         )
     if not this_machine().has_diffusers:
         return MachineError(

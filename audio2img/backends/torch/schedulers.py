@@ -76,7 +76,7 @@ class Walk:
             self._scheduler.set_timesteps(steps, device="cpu", **given)
         except (ValueError, IndexError) as error:
             raise UsageError(
-                f"{steps} steps cannot be walked with {name}: {error}", "try: --steps 20"
+                f"{steps} steps cannot be walked with {name}: {error}", "try: `steps=20`"
             ) from error
         # As diffusers' image-to-image pipelines count; LCM spreads its steps over what is left instead.
         skip = 0 if strength is None or given else max(steps - min(int(steps * strength), steps), 0)

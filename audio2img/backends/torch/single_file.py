@@ -127,7 +127,7 @@ def _find_kind(path: Path, shapes: Shapes) -> tuple[Kind, dict[str, str]]:
             return ("sdxl" if "text_encoder_2" in found else "sd"), found
     raise ModelError(
         f"{path} is not a whole Stable Diffusion 1, 2 or XL: it lacks weights of its parts",
-        "for a LoRA: --lora PATH beside a --model; else give a whole checkpoint or a diffusers folder",
+        "for a LoRA: `loras=PATH` beside a `model`; else give a whole checkpoint or a diffusers folder",
     )
 
 

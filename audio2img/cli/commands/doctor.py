@@ -6,6 +6,7 @@ import click
 
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
+from audio2img.cli.wording import as_options
 from audio2img.diagnosis.checks import Check, as_markdown, failures
 from audio2img.errors import MachineError
 
@@ -39,7 +40,7 @@ def command(
         if deep:
             say(f"      {check.state:<5}{check.name}")
         elif not as_json:
-            remedy = f" — {check.remedy}" if check.remedy else ""
+            remedy = f" — {as_options(check.remedy)}" if check.remedy else ""
             click.echo(f"{check.state:<5}{check.name:<16}{check.detail}{remedy}")
     if as_json:
         print_json([check.as_table() for check in checks])

@@ -179,7 +179,7 @@ def test_strength_is_what_is_walked(backend: CoreMLBackend, photo: np.ndarray) -
     assert steps == [3, 3, 3]
     with pytest.raises(UsageError, match="nothing to draw") as caught:
         backend.generate(replace(request, strength=0.05), init_image=photo)
-    assert "--strength" in caught.value.remedy
+    assert "`strength=" in caught.value.remedy
 
 
 def test_a_picture_to_start_from_needs_an_encoder(
@@ -286,7 +286,7 @@ def guarded(mini_bundle: Path, tmp_path: Path, tools: Any) -> Callable[[float], 
 def test_a_refused_picture_is_said_and_never_black(guarded: Callable[[float], Path]) -> None:
     with pytest.raises(NothingToDrawError, match="safety checker of mini refused") as caught:
         CoreMLBackend.load(guarded(-100.0), "mini").generate(REQUEST)
-    assert "--seed" in caught.value.remedy
+    assert "`seed`" in caught.value.remedy
 
 
 def test_what_is_not_refused_is_left_as_it_is(guarded: Callable[[float], Path], expected: np.ndarray) -> None:

@@ -61,7 +61,7 @@ def test_sdxl_takes_what_there_is(free: float, offload: str, tiles: bool) -> Non
 def test_a_card_too_small_is_refused_with_the_numbers() -> None:
     with pytest.raises(MachineError, match=r"about 6\.0 GB on a card .* and 4\.0 GB are free") as caught:
         make_plan(card(4), SDXL, NONE)
-    assert "--compute-units cpu" in caught.value.remedy
+    assert "`compute_units=cpu`" in caught.value.remedy
 
 
 def test_wishes_win() -> None:
