@@ -8,6 +8,7 @@ from __future__ import annotations
 from audio2img.backends.coreml.row import ROW as COREML
 from audio2img.backends.protocol import (
     BackendRow,
+    CancelCheck,
     Capabilities,
     DrawingWishes,
     ImageBackend,
@@ -70,11 +71,13 @@ def choose_row(model: ImageModel, asked: str = AUTO) -> BackendRow:
     )
 
 
-def load_backend(model: ImageModel, wishes: DrawingWishes) -> ImageBackend:
-    """The model, loaded by the backend that draws with it.
+def load_backend(
+    model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None = None
+) -> ImageBackend:
+    """The model, loaded by the backend that draws with it. cancelled: asked meanwhile, where it can be.
 
     Raises ModelError for a damaged model, MachineError where this machine lacks something, UsageError
-    for wishes that do not go together.
+    for wishes that do not go together, CancelledError.
     """
     row = choose_row(model, wishes.backend)
     for name in wishes.given:
@@ -84,7 +87,7 @@ def load_backend(model: ImageModel, wishes: DrawingWishes) -> ImageBackend:
                 f"the backend {row.name}, which draws {model.name}, knows no {name.replace('_', ' ')}",
                 f"choose `backend={others[0].name}`, or leave it out" if others else "leave it out",
             )
-    return row.load(model, wishes)
+    return row.load(model, wishes, cancelled)
 
 
 def name_of_recorded(recorded: str) -> str:

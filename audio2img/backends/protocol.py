@@ -233,12 +233,13 @@ class BackendRow:
     several, the one that suits this machine; None where it does not matter.
     can_draw: None for a model that it draws on this machine; else why not, as the error to raise: a
     MachineError where only this machine lacks something, a UsageError where it is a model for others.
-    load: raises ModelError for a damaged model, MachineError where this machine lacks something.
+    load: raises ModelError for a damaged model, MachineError where this machine lacks something,
+    CancelledError when its last argument, where it can be asked meanwhile, says so.
     """
 
     name: str
     recorded: tuple[str, ...]
     honours: tuple[str, ...]
     can_draw: Callable[[ImageModel], Audio2ImgError | None]
-    load: Callable[[ImageModel, DrawingWishes], ImageBackend]
+    load: Callable[[ImageModel, DrawingWishes, CancelCheck | None], ImageBackend]
     preferred_variant: Callable[[], str | None] = lambda: None

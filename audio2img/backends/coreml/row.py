@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audio2img.backends.protocol import BackendRow, DrawingWishes, ImageBackend, ImageModel
+from audio2img.backends.protocol import BackendRow, CancelCheck, DrawingWishes, ImageBackend, ImageModel
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
 
 FORMAT = "coreml"
@@ -34,12 +34,12 @@ def _why_not_fetched(model: ImageModel) -> Audio2ImgError | None:
     )
 
 
-def load(model: ImageModel, wishes: DrawingWishes) -> ImageBackend:
+def load(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None) -> ImageBackend:
     """See BackendRow."""
     from audio2img.backends.coreml.backend import CoreMLBackend
 
     assert model.path is not None, "a Core ML model has a folder"
-    return CoreMLBackend.load(model.path, model.name, wishes.compute_units, wishes.low_memory)
+    return CoreMLBackend.load(model.path, model.name, wishes.compute_units, wishes.low_memory, cancelled)
 
 
 def preferred_variant() -> str | None:

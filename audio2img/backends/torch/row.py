@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audio2img.backends.protocol import BackendRow, DrawingWishes, ImageBackend, ImageModel
+from audio2img.backends.protocol import BackendRow, CancelCheck, DrawingWishes, ImageBackend, ImageModel
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
 from audio2img.store.defaults import this_machine
 
@@ -26,8 +26,8 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
     return None
 
 
-def load(model: ImageModel, wishes: DrawingWishes) -> ImageBackend:
-    """See BackendRow."""
+def load(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None) -> ImageBackend:
+    """See BackendRow. torch loads in one go, and asks nobody."""
     from audio2img.backends.torch.backend import DiffusersBackend
     from audio2img.backends.torch.plan import Wishes
 
