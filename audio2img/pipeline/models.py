@@ -222,7 +222,7 @@ class Models:
 
     def _load_image_model(self, model: ResolvedModel) -> LoadedImageModel:
         started = time.perf_counter()
-        backend = load_backend(model, self._drawing)
+        backend = load_backend(model, self._drawing, lambda: self._is_closed)
         took_s = time.perf_counter() - started
         return LoadedImageModel(backend, in_background(lambda: backend.identity), took_s)
 

@@ -22,6 +22,7 @@ import pytest
 
 from audio2img.audio.decode import decode_audio
 from audio2img.store.receipts import InstalledFile, LicenceRecord, Receipt, write_receipt
+from tests.conftest import Asked
 from tests.live_microphone import LiveMicrophone, live_microphone
 
 pytestmark = [
@@ -63,20 +64,20 @@ class Terminal:
         deadline = time.monotonic() + timeout_s
         while words not in self.shown:
             assert time.monotonic() < deadline, self.shown
-            assert self._read(), self.shown
+            assert self.read(), self.shown
 
     def press(self, key: bytes) -> None:
         os.write(self._master, key)
 
     def end(self) -> tuple[int, str]:
         """Exit code and stdout."""
-        while self._read():
+        while self.read():
             pass
         output, _ = self.process.communicate(timeout=30)
         os.close(self._master)
         return self.process.returncode, output.decode()
 
-    def _read(self) -> bool:
+    def read(self) -> bool:
         if not select.select([self._master], [], [], 30)[0]:
             self.process.kill()
             raise AssertionError(f"nothing happens any more: {self.shown}")
@@ -150,6 +151,41 @@ def test_ctrl_c_leaves_nothing(microphone: LiveMicrophone, demo_audio: Path, tmp
     assert "audio2img: stopped" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_core_ml_that_holds_its_lock_for_seconds_costs_no_word(
+    microphone: LiveMicrophone,
+    demo_audio: Path,
+    tmp_path: Path,
+    core_ml_stand_in: Asked,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The whole sentence is said while the image model loads."""
+    monkeypatch.setenv("STAND_IN", json.dumps({"compile": "right", "*": "hold-load"}))
+    terminal = Terminal(microphone, tmp_path, "run", "-o", "out", "--json", "--keep-audio", "--steps", "2")
+    terminal.wait_for("waiting for you to speak")
+    spoken_s = speak(microphone, demo_audio)
+    exit_code, output = terminal.end()
+    assert exit_code == 0, terminal.shown
+    table = json.loads(output)
+    assert table["transcript"]["text"] == SENTENCE
+    assert ("hold", "end") in list(core_ml_stand_in)
+    recording = read_wav(Path(tmp_path, table["pictures"][0]["path"]).with_suffix(".wav"))
+    assert recording.size / 16000 > spoken_s - 1.0
+
+
+def test_ctrl_c_ends_core_ml_in_the_middle_of_its_load(
+    microphone: LiveMicrophone, tmp_path: Path, core_ml_stand_in: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAND_IN", json.dumps({"compile": "right", "*": "hold-load"}))
+    terminal = Terminal(microphone, tmp_path, "run", "-o", "out")
+    terminal.wait_for("waiting for you to speak")
+    while ("hold", "begin") not in list(core_ml_stand_in):
+        terminal.read()
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == (130, ""), terminal.shown
+    assert ("hold", "end") not in list(core_ml_stand_in)
+    assert "Traceback" not in terminal.shown
 
 
 def test_without_a_keyboard_it_ends_by_itself(
