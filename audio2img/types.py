@@ -98,7 +98,8 @@ class SoundCategory:
 class HeardThing:
     """What near synonyms among the categories stand for, in words that a painter understands.
 
-    name: the category whose words these are; weight: of the strongest of them, in [0, 1].
+    name: the category whose words these are; weight: how much of the recording it is, in [0, 1]; the
+    strongest thing has the weight of all its family.
     role: "voice" is speech, "place" says where it is, "signal" and "silence" tell of the recording and
     not of the scene.
     mini_world: the same in the words of `mini_world`, "" where it has none.

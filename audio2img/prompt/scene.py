@@ -10,6 +10,7 @@ from audio2img.prompt.mini_world import SETTINGS, join_phrases
 from audio2img.types import HeardThing
 
 MOST_THINGS = 2  # more are a crowded picture; a place may join them
+WEAK_SHARE = 1 / 3  # what weighs less than this beside the first thing is more often wrong than right
 DEFAULT_TEMPLATE = "scene"
 
 _SMALL_WORDS = re.compile(
@@ -45,11 +46,12 @@ def write_scene(things: Sequence[HeardThing], said: str = "", *, in_mini_world: 
 
 
 def _choose(things: Sequence[HeardThing], said: str) -> list[HeardThing]:
-    """The first things, and the first place; a signal only where there is nothing else."""
+    """The first things, unless weak, and the first place; a signal only where there is nothing else."""
     if said:
         spoken = _words(said)
         things = [thing for thing in things if thing.role != "voice" and not spoken & _words(thing.phrase)]
-    chosen = [thing for thing in things if thing.role in ("thing", "voice")][:MOST_THINGS]
+    sources = [thing for thing in things if thing.role in ("thing", "voice")]
+    chosen = [thing for thing in sources if thing.weight >= WEAK_SHARE * sources[0].weight][:MOST_THINGS]
     chosen += [thing for thing in things if thing.role == "place"][:1]
     if not chosen and not said:
         chosen = [thing for thing in things if thing.role == "signal"][:1]

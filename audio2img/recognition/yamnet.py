@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from audio2img.errors import CancelledError, NothingToDrawError, UsageError
 from audio2img.recognition.blocks import CheckedBlocks, Sound
-from audio2img.recognition.sound_table import describe_sounds, load_sound_classes
+from audio2img.recognition.sound_table import FamilyTally, describe_sounds, load_sound_classes
 from audio2img.recognition.sound_windows import WINDOW_S, iter_windows
 from audio2img.recognition.tflite import SoundModel
 from audio2img.types import SAMPLE_RATE_HZ, SoundCategory, SoundEvents, SoundSummary
@@ -113,6 +113,7 @@ class _Tally:
         self._sums = np.zeros(len(names))
         self._peaks = np.zeros(len(names))
         self._leads = np.zeros(len(names), np.int64)
+        self._families = FamilyTally()
 
     def add(self, start: int, scores: NDArray[np.float32]) -> None:
         best = np.argsort(-scores, kind="stable")[: self._n_kept]
@@ -122,6 +123,7 @@ class _Tally:
         self._sums += scores
         np.maximum(self._peaks, scores, out=self._peaks)
         self._leads[best[0]] += 1
+        self._families.add(scores)
         self.n_windows += 1
 
     def finish(self, model: str, duration_s: float) -> SoundEvents:
@@ -142,5 +144,11 @@ class _Tally:
             window_s=WINDOW_S,
             classes=np.array(self._classes, np.uint16).reshape(shape),
             scores=np.array(self._scores, np.float32).reshape(shape),
-            summary=SoundSummary(model, round(duration_s, 3), n_windows, heard, describe_sounds(heard)),
+            summary=SoundSummary(
+                model,
+                round(duration_s, 3),
+                n_windows,
+                heard,
+                describe_sounds(heard, self._families.finish()),
+            ),
         )

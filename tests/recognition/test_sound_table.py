@@ -13,7 +13,7 @@ from audio2img.types import SoundCategory
 def heard(*scores, leader=0):
     """Categories with these (name, mean score); the first one leads unless told otherwise."""
     ranked = [
-        SoundCategory(name, float(place == leader), mean, max(mean, 0.5))
+        SoundCategory(name, float(place == leader), mean, max(mean, 0.7))
         for place, (name, mean) in enumerate(scores)
     ]
     return sorted(ranked, key=lambda category: -category.weight)
