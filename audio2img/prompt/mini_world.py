@@ -136,7 +136,9 @@ def join_phrases(phrases: Sequence[str]) -> str:
 
 
 def unknown_words(text: str) -> tuple[str, ...]:
-    """The words of `text` that are not in this world, in order, each once."""
+    """The words of `text`, without their weights, that are not in this world, in order, each once."""
+    from audio2img.diffusion.prompt_weights import parse_weights
+
     known = set(spoken_words())
-    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", parse_weights(text).text.lower())
     return tuple(dict.fromkeys(word for word in words if word not in known))

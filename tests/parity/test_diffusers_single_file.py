@@ -75,8 +75,9 @@ def make_model(folder: Path, mini: Path, kind: str) -> Path:
     index["_class_name"] = f"StableDiffusion{'XL' if is_xl else ''}Pipeline"
     (folder / "model_index.json").write_text(json.dumps(index))
     scheduler = diffusers.EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
-    )
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+        timestep_spacing="leading" if is_xl else "linspace",  # as each was published
+    )  # fmt: skip
     scheduler.save_pretrained(folder / "scheduler")
     return folder
 

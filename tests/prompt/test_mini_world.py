@@ -34,6 +34,7 @@ def test_unknown_words_keep_their_order_and_come_once() -> None:
     assert mini_world.unknown_words("An elephant's RED elephant, elephant & a piano!") == (
         "elephant's", "elephant", "piano",
     )  # fmt: skip
+    assert mini_world.unknown_words("a (red:1.4) house, (a piano:0.8)") == ("piano",), "weights are no words"
 
 
 def test_scenes_cover_the_whole_world() -> None:

@@ -103,7 +103,7 @@ def load_checkpoint(model: ModelFolder, plan: Plan) -> dict[str, Any]:
         torch_dtype=dtypes[plan.precision],
         **{name: None for name in without if name in known},
     )
-    modules = {name: getattr(pipe, name) for name in model.parts}
+    modules = {name: pipe.components[name] for name in model.parts}
     for name, module in modules.items():
         empty = next((key for key, tensor in module.named_parameters() if tensor.is_meta), None)
         if empty is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,30 +63,26 @@ def encode_pixels(vae: Any, pixels: Pixels, size: tuple[int, int], noise: Any) -
     import torch
 
     unit = torch.from_numpy(cover(pixels, size).astype(np.float32) / 255).permute(2, 0, 1)[None]
-    result = vae.encode((2.0 * unit - 1.0).to(vae.device, vae.dtype))
-    if hasattr(result, "latents"):  # the tiny autoencoder has no distribution
-        latents = result.latents
-    else:
-        moments = result.latent_dist
-        latents = moments.mean + moments.std * noise.to(moments.mean)
+    mean, deviation = _encode(vae, (2.0 * unit - 1.0).to(vae.device, vae.dtype))
+    latents = mean if deviation is None else mean + deviation * noise.to(mean)
     _check_finite(latents)
     return scale(vae.config, latents)
 
 
-def unscale(config: Any, latents: Any) -> Any:
+def unscale(config: Mapping[str, Any], latents: Any) -> Any:
     """From the UNet's latents to the autoencoder's."""
     mean, std = _statistics(config, latents)
     if mean is None:
-        return latents / config.scaling_factor
-    return latents * std / config.scaling_factor + mean
+        return latents / config["scaling_factor"]
+    return latents * std / config["scaling_factor"] + mean
 
 
-def scale(config: Any, latents: Any) -> Any:
+def scale(config: Mapping[str, Any], latents: Any) -> Any:
     """From the autoencoder's latents to the UNet's."""
     mean, std = _statistics(config, latents)
     if mean is None:
-        return config.scaling_factor * latents
-    return (latents - mean) * config.scaling_factor / std
+        return config["scaling_factor"] * latents
+    return (latents - mean) * config["scaling_factor"] / std
 
 
 def is_refused(checker: Any, pixels: Pixels) -> bool:
@@ -111,7 +107,7 @@ class Preview:
         config = model.parts["vae"].config
         factor = config.get("scaling_factor", SCALING_FACTORS["sd"])
         mean, std = config.get("latents_mean"), config.get("latents_std")
-        self._config = SimpleNamespace(scaling_factor=factor, latents_mean=mean, latents_std=std)
+        self._config = {"scaling_factor": factor, "latents_mean": mean, "latents_std": std}
         self._factor = model.factor
         kind = "sdxl" if mean is not None or factor == SCALING_FACTORS["sdxl"] else "sd"
         is_known = mean is not None or factor == SCALING_FACTORS[kind]
@@ -148,8 +144,7 @@ def fit_map(vae: Any, factor: int) -> LatentPreview:
     with torch.no_grad():
         for picture in make_pictures(N_FIT_PICTURES, side, side):
             x = torch.from_numpy(picture.transpose(2, 0, 1)[None] * 2 - 1).to(vae.device, vae.dtype)
-            result = vae.encode(x)
-            z = result.latents if hasattr(result, "latents") else result.latent_dist.mean
+            z, _ = _encode(vae, x)
             image = vae.decode(z, return_dict=False)[0] / 2 + 0.5
             _check_finite(image)
             small = torch.nn.functional.avg_pool2d(image, factor).clamp(0, 1)
@@ -161,16 +156,26 @@ def fit_map(vae: Any, factor: int) -> LatentPreview:
     )
 
 
+def _encode(vae: Any, x: Any) -> tuple[Any, Any | None]:
+    """Mean and deviation of the latents of pictures; the tiny autoencoder knows no deviation."""
+    from diffusers import AutoencoderTiny
+
+    result = vae.encode(x)
+    if isinstance(vae, AutoencoderTiny):
+        return result.latents, None
+    return result.latent_dist.mean, result.latent_dist.std
+
+
 def _check_finite(numbers: Any) -> None:
     if not bool(numbers.isfinite().all()):
         raise NotFiniteError
 
 
-def _statistics(config: Any, latents: Any) -> tuple[Any, Any]:
+def _statistics(config: Mapping[str, Any], latents: Any) -> tuple[Any, Any]:
     """Mean and deviation of the latents by channel, of models that were trained on normalised ones."""
     import torch
 
-    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    mean, std = config.get("latents_mean"), config.get("latents_std")
     if mean is None or std is None:
         return None, None
     shape = (1, -1, 1, 1)
