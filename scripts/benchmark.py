@@ -71,6 +71,31 @@ def reference_picture() -> Comparison:
     return Comparison("picture, NumPy", ours, timed(torch_picture), "torch", 2.0)
 
 
+def unet_in_a_process() -> Comparison:
+    """A call of the mini UNet in a process of its own, against the same call within this process."""
+    from audio2img.backends.coreml.bundle import load_bundle
+    from audio2img.backends.coreml.parts import Parts
+    from audio2img.backends.coreml.process import ModelProcess
+
+    bundle = load_bundle(MINI / "coreml")
+    noise = np.random.default_rng(0)
+    inputs = {
+        name: noise.standard_normal(spec.shape).astype(spec.dtype)
+        for name, spec in bundle.parts["unet"].inputs.items()
+    }
+
+    def calls(parts: Parts) -> Callable[[], None]:
+        def work() -> None:
+            with parts.use("unet") as (unet,):
+                for _ in range(20):
+                    unet.predict(inputs)
+
+        return work
+
+    own, here = Parts(bundle, process=ModelProcess()), Parts(bundle)
+    return Comparison("UNet call, process", timed(calls(own)), timed(calls(here)), "in this process", 1.03)
+
+
 def decoding(folder: Path, codec: str, suffix: str) -> Comparison:
     """Ten minutes of 44.1 kHz stereo to 16 kHz mono, against the ffmpeg program."""
     from audio2img.audio.decode import decode_audio
@@ -93,6 +118,7 @@ def choose(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Callable
         "start-up": start_up,
         "run": lambda: cold_run(folder),
         "picture": reference_picture,
+        "unet-process": unet_in_a_process,
         "picture-torch": bench_diffusers.overhead,
         "words": lambda: bench_listening.words("silence"),
         "words-enter": lambda: bench_listening.words("Enter"),

@@ -26,9 +26,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     loaded: list[str] = []
     load = models_module.load_backend
 
-    def note(model: object, wishes: object) -> ImageBackend:
-        loaded.append(model.name)  # type: ignore[attr-defined]
-        return load(model, wishes)  # type: ignore[arg-type]
+    def note(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None) -> ImageBackend:
+        loaded.append(model.name)
+        return load(model, wishes, cancelled)
 
     monkeypatch.setattr(models_module, "load_backend", note)
     return loaded
