@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from audio2img import CancelledError, Event, Options, Pipeline, UsageError
-from audio2img.backends.protocol import ImageBackend
+from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend, ImageModel
 from audio2img.pipeline import models as models_module
 from audio2img.pipeline.models import ModelNames, Models
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-import queue
+import select
 import signal
 import sys
 import threading
@@ -37,11 +37,10 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     inputs, outputs = (Arena(int(descriptor)) for descriptor in arguments)
     requests, answers = _take_pipes()
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests, waiting), daemon=True).start()
+    threading.Thread(target=_end_with, args=(requests.fileno(),), daemon=True).start()
     with suppress(Audio2ImgError):  # told when something is to be loaded
         apple.prepare()
-    _Desk(inputs, outputs).serve(waiting, answers)
+    _Desk(inputs, outputs).serve(requests, answers)
 
 
 def _take_pipes() -> tuple[TextIO, TextIO]:
@@ -53,10 +52,11 @@ def _take_pipes() -> tuple[TextIO, TextIO]:
     return requests, answers
 
 
-def _listen(requests: TextIO, waiting: queue.SimpleQueue[str]) -> None:
-    """Pass requests on; end the process, in the middle of what it does, when no more can come."""
-    for line in requests:
-        waiting.put(line)
+def _end_with(pipe: int) -> None:
+    """End this process, in the middle of what it does, when nobody can write into `pipe` any more."""
+    poll = select.poll()
+    poll.register(pipe, 0)  # asks for nothing, and is told of the end all the same
+    poll.poll()
     os._exit(0)
 
 
@@ -69,9 +69,9 @@ class _Desk:
         self._n_loaded = 0
         self._calls: list[tuple[Arrays, Arrays]] = []
 
-    def serve(self, waiting: queue.SimpleQueue[str], answers: TextIO) -> None:
-        while True:
-            answer = self._answer(json.loads(waiting.get()))
+    def serve(self, requests: TextIO, answers: TextIO) -> None:
+        for line in requests:
+            answer = self._answer(json.loads(line))
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
 
