@@ -18,8 +18,10 @@ from audio2img.backends.protocol import (
 )
 from audio2img.backends.torch.row import ROW as TORCH
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
+from audio2img.store.catalog import default_name
 
 __all__ = [
+    "AUTO",
     "ROWS",
     "BackendRow",
     "Capabilities",
@@ -30,6 +32,7 @@ __all__ = [
     "Sizes",
     "check_backend_name",
     "choose_row",
+    "default_image_model",
     "load_backend",
     "name_of_recorded",
     "preferred_variant",
@@ -93,6 +96,13 @@ def load_backend(
 def name_of_recorded(recorded: str) -> str:
     """The row whose pictures remember `recorded` as their backend; "auto" for a name nobody knows."""
     return next((row.name for row in ROWS if recorded in row.recorded), AUTO)
+
+
+def default_image_model(asked: str = AUTO) -> str:
+    """The name of the model that draws when none is named: with the backend that is asked for, if one is."""
+    check_backend_name(asked)
+    named = next((row for row in ROWS if row.name == asked), None)
+    return default_name("image") if named is None else named.default_model()
 
 
 def preferred_variant() -> str | None:

@@ -229,7 +229,8 @@ class BackendRow:
     """A backend in the table.
 
     name: as a person asks for it. recorded: the names by which its pictures remember it. honours: fields
-    of DrawingWishes that it heeds; others are refused. preferred_variant: of a model that comes in
+    of DrawingWishes that it heeds; others are refused. default_model: the name of the model that it draws
+    with when none is named. preferred_variant: of a model that comes in
     several, the one that suits this machine; None where it does not matter.
     can_draw: None for a model that it draws on this machine; else why not, as the error to raise: a
     MachineError where only this machine lacks something, a UsageError where it is a model for others.
@@ -242,4 +243,5 @@ class BackendRow:
     honours: tuple[str, ...]
     can_draw: Callable[[ImageModel], Audio2ImgError | None]
     load: Callable[[ImageModel, DrawingWishes, CancelCheck | None], ImageBackend]
+    default_model: Callable[[], str]
     preferred_variant: Callable[[], str | None] = lambda: None

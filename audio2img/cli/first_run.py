@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from audio2img.backends import KnownModel, choose_row, preferred_variant
+from audio2img.backends import AUTO, KnownModel, choose_row, default_image_model, preferred_variant
 from audio2img.cli.options import with_settings
 from audio2img.errors import ModelError
-from audio2img.store.catalog import EMBEDDED, default_name, find_missing
+from audio2img.store.catalog import EMBEDDED, find_missing
 from audio2img.store.defaults import check_fits
 from audio2img.store.rows import Kind, Wanted
 
@@ -25,13 +25,13 @@ def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
         sound_model=given.get("sound_model"),
         backend=given.get("backend"),
     )
-    image = settings.model or default_name("image", settings.backend or "auto")
+    image = settings.model or default_image_model(settings.backend or AUTO)
     names = {"image": image, "speech": settings.speech_model, "sound": settings.sound_model}
     found = [find_missing(names[kind], kind, preferred_variant()) for kind in kinds]
     missing = [model for model in found if model is not None and model.row.kind in kinds]
     for model in missing:  # before gigabytes are on their way
         if model.row.kind == "image":
-            choose_row(KnownModel(model.name, model.row.format), settings.backend or "auto")
+            choose_row(KnownModel(model.name, model.row.format), settings.backend or AUTO)
         check_fits(model.row)
     if missing:
         _get(missing, given.get("quiet", False))

@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from audio2img.backends import (
+    AUTO,
     DrawingWishes,
     ImageBackend,
     check_backend_name,
+    default_image_model,
     load_backend,
     preferred_variant,
 )
@@ -25,7 +27,7 @@ from audio2img.pipeline.background import in_background
 from audio2img.pipeline.call import Call
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.turns import Turns
-from audio2img.store.catalog import ResolvedModel, default_name, find_missing, resolve_model
+from audio2img.store.catalog import ResolvedModel, find_missing, resolve_model
 
 if TYPE_CHECKING:
     from audio2img.pipeline.session import Session
@@ -142,8 +144,8 @@ class Models:
     def image_model(self) -> ResolvedModel:
         """The model that draws. Raises ModelError when it cannot be found."""
         asked = self._names.image
-        if asked is None and self._drawing.backend != "auto":
-            asked = default_name("image", self._drawing.backend)
+        if asked is None and self._drawing.backend != AUTO:
+            asked = default_image_model(self._drawing.backend)
         return resolve_model(asked, "image", preferred_variant())
 
     @cached_property

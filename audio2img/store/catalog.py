@@ -119,10 +119,9 @@ def split_name(name: str) -> tuple[ModelRow, Variant | None]:
     raise ModelError(f"{row.name} has no variant {variant_name!r}", remedy)
 
 
-def default_name(kind: Kind, backend: str = "auto") -> str:
-    """The model of a kind that is taken when none is named, on this machine; of images, for a backend."""
-    machine = this_machine()
-    return machine.default_image(backend) if kind == "image" else machine.defaults[kind]
+def default_name(kind: Kind) -> str:
+    """The model of a kind that is taken when none is named, on this machine."""
+    return this_machine().defaults[kind]
 
 
 def find_missing(name_or_path: str | None, kind: Kind, preferred: str | None = None) -> Wanted | None:

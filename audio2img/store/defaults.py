@@ -12,6 +12,9 @@ from audio2img.store.rows import Format, Kind, ModelRow
 DRAWABLE: tuple[Format, ...] = ("coreml", "diffusers")
 """Formats of image models that have a backend."""
 
+EMBEDDED_IMAGE, CORE_ML_IMAGE, DIFFUSERS_IMAGE = "mini", "sd21-base-palettized", "sd21-base-diffusers"
+"""The models that draw when none is named."""
+
 DIFFUSERS_PACKAGES = ("torch", "diffusers", "transformers")
 
 
@@ -25,15 +28,15 @@ class Machine:
     @property
     def defaults(self) -> dict[Kind, str]:
         """The model of each kind to take when none is named. Whisper base runs everywhere."""
-        image = self.default_image()
-        return {"image": image, "speech": "whisper-base", "vad": "silero-vad", "sound": "yamnet"}
+        return {"image": self.default_image, "speech": "whisper-base", "vad": "silero-vad", "sound": "yamnet"}
 
-    def default_image(self, backend: str = "auto") -> str:
+    @property
+    def default_image(self) -> str:
         """The model that draws when none is named. Pictures of anything need Core ML, or the diffusers
         extra; elsewhere the embedded model draws."""
-        if backend == "diffusers" or (backend == "auto" and self.platform != "macos" and self.has_diffusers):
-            return "sd21-base-diffusers"
-        return "sd21-base-palettized" if self.platform == "macos" else "mini"
+        if self.platform == "macos":
+            return CORE_ML_IMAGE
+        return DIFFUSERS_IMAGE if self.has_diffusers else EMBEDDED_IMAGE
 
 
 def check_fits(row: ModelRow) -> None:

@@ -14,6 +14,7 @@ from audio2img.backends import (
     Sizes,
     check_backend_name,
     choose_row,
+    default_image_model,
     load_backend,
     name_of_recorded,
 )
@@ -175,5 +176,8 @@ def test_the_nearest_size_can_be_drawn(
 def test_the_default_suits_machine_and_backend(
     monkeypatch: pytest.MonkeyPatch, platform: str, extra: bool, backend: str, name: str
 ) -> None:
+    from audio2img.backends.coreml import apple
+
     monkeypatch.setattr(catalog, "this_machine", lambda: Machine(platform, extra))  # type: ignore[arg-type]
-    assert catalog.default_name("image", backend) == name
+    monkeypatch.setattr(apple, "is_here", lambda: platform == "macos")
+    assert default_image_model(backend) == name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audio2img.backends.protocol import BackendRow, CancelCheck, DrawingWishes, ImageBackend, ImageModel
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
+from audio2img.store.defaults import CORE_ML_IMAGE, EMBEDDED_IMAGE
 
 FORMAT = "coreml"
 DIFFUSERS_INDEX = "model_index.json"  # what no folder of Core ML models has
@@ -42,6 +43,13 @@ def load(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None
     return CoreMLBackend.load(model.path, model.name, wishes.compute_units, wishes.low_memory, cancelled)
 
 
+def default_model() -> str:
+    """Away from macOS only small models are drawn, such as the embedded one."""
+    from audio2img.backends.coreml import apple
+
+    return CORE_ML_IMAGE if apple.is_here() else EMBEDDED_IMAGE
+
+
 def preferred_variant() -> str | None:
     from audio2img.backends.coreml.units import preferred_attention
 
@@ -54,5 +62,6 @@ ROW = BackendRow(
     honours=("compute_units", "low_memory"),
     can_draw=can_draw,
     load=load,
+    default_model=default_model,
     preferred_variant=preferred_variant,
 )

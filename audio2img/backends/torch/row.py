@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audio2img.backends.protocol import BackendRow, CancelCheck, DrawingWishes, ImageBackend, ImageModel
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
-from audio2img.store.defaults import this_machine
+from audio2img.store.defaults import DIFFUSERS_IMAGE, this_machine
 
 FORMAT = "diffusers"
 GET_DIFFUSERS = "run: pip install 'audio2img[diffusers]'"
@@ -55,4 +55,5 @@ ROW = BackendRow(
     honours=("compute_units", "low_memory", "precision", "compile", "loras"),
     can_draw=can_draw,
     load=load,
+    default_model=lambda: DIFFUSERS_IMAGE,
 )
