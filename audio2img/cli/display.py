@@ -57,6 +57,9 @@ class Display(logging.Handler):
         if not self._quiet and sys.stderr.isatty():
             from audio2img.cli.console import open_progress
 
+            context = click.get_current_context(silent=True)
+            if context is not None:  # Ctrl-C may strike before the block that this opens has begun
+                context.call_on_close(self.restore)
             self._progress = open_progress()
             self._task = self._progress.add_task("starting", total=None)
             self._progress.start()

@@ -238,3 +238,21 @@ def test_a_broken_settings_file_is_named(audio2img: Command, assert_fails: Check
     assert_fails(audio2img("generate", "a cat"), 2, "stepz")
     path.write_text('steps = "4"\n')
     assert_fails(audio2img("generate", "a cat"), 2, "steps")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["run", "none.wav"], 6, "none.wav"),
+        (["run", DEMO, "--style", "nonesuch"], 2, "nonesuch"),
+        (["run", DEMO, "--scheduler", "nonesuch"], 2, "dpmpp-2m"),
+        (["run", DEMO, "-o", "one.png", "--count", "2"], 2, "--output"),
+        (["generate", "a cat", "--style", "nonesuch"], 2, "nonesuch"),
+        (["generate", "a cat", "--init-image", "none.png"], 6, "none.png"),
+    ],
+)
+def test_what_was_typed_is_checked_before_a_model_is_missed(
+    audio2img: Command, assert_fails: Check, arguments: list[str], exit_code: int, words: str
+) -> None:
+    missing = {"AUDIO2IMG_MODEL": "sd21-base-diffusers", "AUDIO2IMG_SPEECH_MODEL": "whisper-base"}
+    assert_fails(audio2img(*arguments, env=missing), exit_code, words)

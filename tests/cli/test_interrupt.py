@@ -122,3 +122,11 @@ def test_a_step_that_cannot_be_interrupted_leaves_the_terminal_as_it_was(tmp_pat
     assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
     assert shown.rstrip().endswith("audio2img: stopped")
     assert "Traceback" not in shown
+
+
+def test_the_cursor_comes_back_whenever_ctrl_c_strikes(tmp_path: Path) -> None:
+    exit_code, shown, _ = interrupt_when(
+        lambda text: HIDE_CURSOR in text, ["generate", "a red house", "--steps", "900"], tmp_path
+    )
+    assert exit_code == 130
+    assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)

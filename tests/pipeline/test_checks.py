@@ -1,0 +1,72 @@
+"""What is wrong with a call is said before anything is loaded or fetched for it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audio2img import Audio2ImgError, AudioClip, InputError, MachineError, Options, UsageError
+from audio2img.pipeline.checks import check
+
+
+@pytest.mark.parametrize(
+    ("options", "source", "target", "kind", "words"),
+    [
+        ({}, "none.wav", None, InputError, "no such file: none.wav"),
+        ({}, ".", None, InputError, "is a folder"),
+        ({"style": "nonesuch"}, None, None, UsageError, "nonesuch"),
+        ({"template": "nonesuch"}, None, None, UsageError, "nonesuch"),
+        ({"init_image": "none.png"}, None, None, InputError, "none.png"),
+        ({"init_image": "words.txt"}, None, None, InputError, "words.txt"),
+        ({"count": 2}, None, "one.png", UsageError, "2 pictures"),
+        ({}, None, "words.txt/out", UsageError, "words.txt is not a folder"),
+        ({}, None, "words.txt/deeper/out.png", UsageError, "words.txt is not a folder"),
+        ({}, None, "picture.tiff", UsageError, ".tiff"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_wrong_is_said_first(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    source: str | None,
+    target: str | None,
+    kind: type[Audio2ImgError],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("no picture", encoding="utf-8")
+    with pytest.raises(kind) as caught:
+        check(Options(**options), source, target)
+    assert words in caught.value.message
+    assert caught.value.remedy
+    assert [path.name for path in tmp_path.iterdir()] == ["words.txt"], "nothing was made"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions, not Windows")
+def test_a_folder_that_may_not_be_written_into_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):  # root may do anything: ask as somebody who may not
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    with pytest.raises(MachineError, match="no permission"):
+        check(Options(), None, tmp_path / "new" / "folder")
+    tmp_path.chmod(0o700)
+
+
+def test_what_can_be_done_passes(tmp_path: Path, demo_audio: Path) -> None:
+    options = Options(style="ink", template="{prompt} at dawn", count=2)
+    sources = (
+        demo_audio, str(demo_audio), "-", "https://example.org/a.mp3", io.BytesIO(),
+        AudioClip(np.zeros(1, np.float32)), None,
+    )  # fmt: skip
+    for source in sources:
+        check(options, source, tmp_path / "not" / "here" / "yet")
+    check(Options(), None, tmp_path / "one.png")
