@@ -104,6 +104,13 @@ def make_options(given: dict[str, Any]) -> Options:
 
 
 def output_of(given: dict[str, Any]) -> Path:
-    """Where pictures go: the option, the settings, or our folder among the user's pictures."""
+    """Where pictures go: the option, the settings, or our folder among the user's pictures.
+
+    Raises UsageError where so many pictures cannot be written there.
+    """
+    from audio2img.output import check_target
+
     chosen = with_settings(output=given.get("output")).output
-    return expand_path(chosen) if chosen else pictures_dir()
+    path = expand_path(chosen) if chosen else pictures_dir()
+    check_target(path, given.get("count", 1))
+    return path
