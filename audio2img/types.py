@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a command that only shows what is written needs no numbers
+    import numpy as np
+    from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -172,6 +173,8 @@ class SoundEvents:
         A run ends half way between the middles of its last window and of the next one's first; its score
         is the mean of its windows'.
         """
+        import numpy as np
+
         leaders = self.classes[:, 0]
         firsts = [0, *(np.flatnonzero(np.diff(leaders.astype(np.int32))) + 1).tolist()]
         middles_s = (self.starts_s[1:] + self.starts_s[:-1] + self.window_s) / 2
