@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("install", "uninstall"))
     parser.add_argument("--prefix", type=Path, default=Path("~/.local"))
     parser.add_argument("--way", choices=("auto", *WAYS), default="auto")
-    parser.add_argument("--extras", default="", help="such as diffusers or convert,compress")
+    parser.add_argument("--extras", default="", help="such as diffusers or convert,sounds")
     options = parser.parse_args(argv)
     prefix = Prefix(Path(os.path.abspath(options.prefix.expanduser())))
     try:

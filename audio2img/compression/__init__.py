@@ -4,6 +4,7 @@ A package is rewritten tensor by tensor, straight from its weight file into a ne
 its program stays as it is, and nothing here needs coremltools.
 
 schemes says what each weight becomes; kmeans and tensors make it; program and package rewrite the
-package; workers spread the work over processes and take it up again where it stopped; signal,
-search and report measure what was lost; job ties them together.
+package; workers spread the work over processes and take it up again where it stopped; rig draws
+what is compared, sensitivity tries weights alone, mixed and search share out the bits; job ties
+them together.
 """

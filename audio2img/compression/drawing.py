@@ -29,7 +29,7 @@ PICTURE_PEAK = 255.0
 
 
 @dataclass(frozen=True)
-class Scene:
+class Probe:
     """What to draw, and the seed to draw it with."""
 
     prompt: str
@@ -45,14 +45,14 @@ DEFAULT_PROMPTS = (
 )
 
 
-def make_scenes(prompts: Sequence[str]) -> tuple[Scene, ...]:
+def make_probes(prompts: Sequence[str]) -> tuple[Probe, ...]:
     """Each prompt with a seed of its own, counted from 0."""
-    return tuple(Scene(prompt, seed) for seed, prompt in enumerate(prompts))
+    return tuple(Probe(prompt, seed) for seed, prompt in enumerate(prompts))
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """What a scene became. latents: (1, channels, height, width) float32; pixels: None if not decoded."""
+    """What a probe became. latents: (1, channels, height, width) float32; pixels: None if not decoded."""
 
     latents: Floats
     pixels: Pixels | None
@@ -71,13 +71,13 @@ def drawing_parts(bundle: Bundle) -> tuple[str, ...]:
 def draw(
     bundle: Bundle,
     models: Mapping[str, Model],
-    scenes: Sequence[Scene],
-    on_scene: Callable[[], None],
+    probes: Sequence[Probe],
+    on_probe: Callable[[], None],
     decode: bool = True,
 ) -> list[Drawing]:
-    """Draw `scenes` with the loaded parts `models`, in the model's own steps, guidance and scheduler.
+    """Draw `probes` with the loaded parts `models`, in the model's own steps, guidance and scheduler.
 
-    on_scene: called after each. Raises ModelError if a part gives what is no number.
+    on_probe: called after each. Raises ModelError if a part gives what is no number.
     """
     facts, shape = bundle.settings.facts, bundle.contract.latent_shape
     defaults = facts.defaults
@@ -85,17 +85,17 @@ def draw(
     encoders = [models[name] for name in conditioner.encoder_names]
     halves = [(bundle.parts[name], models[name]) for name in unet_parts(bundle)]
     drawings = []
-    for scene in scenes:
-        texts = conditioner.encode(encoders, scene.prompt, "", "cut")
+    for probe in probes:
+        texts = conditioner.encode(encoders, probe.prompt, "", "cut")
         unet = GuidedUNet(bundle, halves, texts, defaults.guidance_scale)
-        scheduler = make_scheduler(defaults.scheduler, defaults.steps, facts.scheduler, scene.seed)
-        latents: Floats = initial_latents(scene.seed, (1, *shape)) * np.float32(scheduler.init_noise_sigma)
+        scheduler = make_scheduler(defaults.scheduler, defaults.steps, facts.scheduler, probe.seed)
+        latents: Floats = initial_latents(probe.seed, (1, *shape)) * np.float32(scheduler.init_noise_sigma)
         for call, timestep in enumerate(scheduler.timesteps):
             prediction = unet.predict(scheduler.scale_input(latents, call), float(timestep))
             latents = scheduler.step(prediction, call, latents)
         pixels = decode_latents(bundle, models["vae_decoder"], latents) if decode else None
         drawings.append(Drawing(latents, pixels))
-        on_scene()
+        on_probe()
     return drawings
 
 
@@ -111,7 +111,7 @@ class Recorder:
         return self._model.predict(inputs)
 
     def pick(self, n_calls: int) -> list[Inputs]:
-        """`n_calls` of the calls, or all: spread over the scenes, each at another step of its walk."""
+        """`n_calls` of the calls, or all: spread over the probes, each at another step of its walk."""
         total = len(self.calls)
         if total <= n_calls:
             return self.calls

@@ -1,24 +1,21 @@
 """What a model loses as a whole: its pictures drawn again with compressed weights.
 
-Three ways, by what this machine can do: in memory, by the reference runtime, with other values for
-its constants (models small enough for NumPy); from packages written for the purpose, by Core ML
-(on a Mac); or, where the model cannot be run at all, from its weights alone.
+Two ways, by what this machine can do: in memory, by the reference runtime, with other values for
+its constants (models small enough for NumPy); or from packages written for the purpose, by Core ML
+(on a Mac).
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.bundle import Bundle
 from audio2img.backends.coreml.runtime import CoreMLModel, Model
-from audio2img.compression.drawing import Drawing, Scene, draw, drawing_parts, psnr_db
+from audio2img.compression.drawing import Drawing, Probe, draw, drawing_parts, psnr_db
 from audio2img.compression.package import (
     finish_package,
     plan_package,
@@ -28,7 +25,7 @@ from audio2img.compression.package import (
 from audio2img.compression.program import Weight, read_weights
 from audio2img.compression.recipes import Plan
 from audio2img.compression.schemes import Treatment
-from audio2img.compression.sensitivity import Key, Loss, with_constants
+from audio2img.compression.sensitivity import with_constants
 from audio2img.compression.tensors import approximate
 from audio2img.compression.workers import make_tasks, run_tasks
 from audio2img.errors import ModelError
@@ -45,8 +42,8 @@ Packages = Mapping[str, Package]
 class Evaluator(Protocol):
     """Measures plans."""
 
-    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
-        """The signal that `plan` keeps in each scene, in dB; infinite where nothing changes."""
+    def measure(self, plan: Plan, on_probe: Callable[[], None]) -> list[float]:
+        """The signal that `plan` keeps in each probe, in dB; infinite where nothing changes."""
         ...
 
 
@@ -63,15 +60,15 @@ def open_coreml_models(bundle: Bundle, packages: Packages) -> dict[str, Model]:
 def latents_psnr_db(
     bundle: Bundle,
     models: Mapping[str, Model],
-    scenes: Sequence[Scene],
+    probes: Sequence[Probe],
     before: Sequence[Drawing],
-    on_scene: Callable[[], None],
+    on_probe: Callable[[], None],
 ) -> list[float]:
-    """The signal of each scene's latents, drawn with `models`."""
+    """The signal of each probe's latents, drawn with `models`."""
     try:
-        after = draw(bundle, models, scenes, on_scene, decode=False)
+        after = draw(bundle, models, probes, on_probe, decode=False)
     except ModelError:  # weights so coarse that the answers are no numbers any more
-        return [NO_SIGNAL_DB] * len(scenes)
+        return [NO_SIGNAL_DB] * len(probes)
     return [psnr_db(one.latents, other.latents) for one, other in zip(before, after, strict=True)]
 
 
@@ -84,19 +81,19 @@ class MemoryEvaluator:
         packages: Packages,
         weights: Mapping[str, Mapping[str, Weight]],
         models: Mapping[str, Model],
-        scenes: Sequence[Scene],
+        probes: Sequence[Probe],
         before: Sequence[Drawing],
     ) -> None:
-        """models: the parts as they are; before: what they draw of `scenes`."""
+        """models: the parts as they are; before: what they draw of `probes`."""
         self._bundle, self._packages, self._weights = bundle, packages, weights
-        self._models, self._scenes, self._before = models, scenes, before
+        self._models, self._probes, self._before = models, probes, before
         self._graphs: dict[str, Graph] = {}
         self._values: dict[tuple[str, str], tuple[Treatment, Array]] = {}
 
-    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
+    def measure(self, plan: Plan, on_probe: Callable[[], None]) -> list[float]:
         """See Evaluator: the PSNR of the denoised latents."""
         models = {**self._models, **{part: self._changed(part, rows) for part, rows in plan.items()}}
-        return latents_psnr_db(self._bundle, models, self._scenes, self._before, on_scene)
+        return latents_psnr_db(self._bundle, models, self._probes, self._before, on_probe)
 
     def _changed(self, part: str, treatments: Mapping[str, Treatment]) -> Model:
         package = self._packages[part]
@@ -121,21 +118,21 @@ class WrittenEvaluator:
         bundle: Bundle,
         packages: Packages,
         models: Mapping[str, Model],
-        scenes: Sequence[Scene],
+        probes: Sequence[Probe],
         before: Sequence[Drawing],
         folder: Path,
     ) -> None:
         """folder: where trial packages go, one at a time; it is removed after each."""
         self._bundle, self._packages, self._models = bundle, packages, models
-        self._scenes, self._before, self._folder = scenes, before, folder
+        self._probes, self._before, self._folder = probes, before, folder
 
-    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
+    def measure(self, plan: Plan, on_probe: Callable[[], None]) -> list[float]:
         """See Evaluator: the PSNR of the denoised latents."""
         shutil.rmtree(self._folder, ignore_errors=True)
         try:
             changed = {part: self._open(part, rows) for part, rows in plan.items()}
             models = {**self._models, **changed}
-            return latents_psnr_db(self._bundle, models, self._scenes, self._before, on_scene)
+            return latents_psnr_db(self._bundle, models, self._probes, self._before, on_probe)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -151,22 +148,3 @@ class WrittenEvaluator:
         compiled = package.with_suffix(".mlmodelc")
         apple.compile_package(package, compiled)
         return CoreMLModel(compiled)
-
-
-class WeightEvaluator:
-    """Measures the weights alone: how far each is off, on average over the weights."""
-
-    def __init__(self, losses: Mapping[Key, Loss], n_weights: int) -> None:
-        """losses: of every weight at every treatment that plans may name."""
-        self._losses, self._n_weights = losses, n_weights
-
-    def measure(self, plan: Plan, on_scene: Callable[[], None]) -> list[float]:
-        """See Evaluator: the signal-to-noise ratio of the weights, as if they were one scene."""
-        errors = [
-            self._losses[part, name, treatment].weight_error
-            for part, treatments in plan.items()
-            for name, treatment in treatments.items()
-        ]
-        on_scene()
-        mean = float(np.sum(errors)) / self._n_weights
-        return [-10 * math.log10(mean) if mean > 0 else math.inf]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio2img.compression import folders
-from audio2img.compression.curve import measure_uniform
-from audio2img.compression.drawing import make_scenes
-from audio2img.compression.mixed import MixedPlan, find_mixed_plan
+from audio2img.compression.drawing import make_probes
+from audio2img.compression.mixed import find_mixed_plan
 from audio2img.compression.package import (
     PackagePlan,
     finish_package,
@@ -21,18 +21,17 @@ from audio2img.compression.package import (
     start_weight_file,
     weight_path,
 )
+from audio2img.compression.program import Weight
 from audio2img.compression.recipes import Plan, write_recipe
 from audio2img.compression.report import write_report
 from audio2img.compression.results import (
     LayerResult,
     PartResult,
+    ProbeResult,
     Result,
-    SceneResult,
-    mixed_curve,
 )
 from audio2img.compression.rig import Rig, draw_compressed, open_rig
 from audio2img.compression.schemes import Treatment, write_treatment
-from audio2img.compression.sensitivity import Key, Loss, Trial, run_trials
 from audio2img.compression.source import (
     Options,
     Progress,
@@ -43,7 +42,7 @@ from audio2img.compression.source import (
 )
 from audio2img.compression.tensors import Fit
 from audio2img.compression.workers import Task, make_tasks, run_tasks
-from audio2img.errors import ModelError
+from audio2img.errors import MachineError, ModelError
 
 WORK_FORMAT = 1  # raise it when the same options give other bytes: older work is then left alone
 
@@ -70,20 +69,15 @@ def compress(source_folder: Path, dest: Path, options: Options, progress: Progre
     folders.check_destination(source_folder, dest)
     source = open_source(root, progress)
     # Refused before anything is written: parts that are not there, a recipe for another model.
-    chosen = choose_treatments(source, options) if options.min_psnr_db is None else None
+    chosen: Plan | None = choose_treatments(source, options) if options.min_psnr_db is None else None
     selected = select_parts(source, options)
     job = _Job(source, options, dest, _work_folder(source, dest, options), progress)
     job.work.mkdir(parents=True, exist_ok=True)
     rig = _open_rig(job)
-    mixed = None
     if chosen is None:
-        assert options.min_psnr_db is not None
-        mixed = find_mixed_plan(
-            source.packages, selected, rig, options.min_psnr_db, job.work, options.n_workers, progress
-        )
-        chosen = mixed.treatments
+        chosen = _find_mixed(job, rig, selected)
     bundle, plans, fits = _write_model(job, chosen)
-    result = _measure(job, rig, chosen, mixed, bundle, plans, fits)
+    result = _measure(job, rig, chosen, bundle, plans, fits)
     _describe(job, bundle, chosen, result)
     folders.sync_folder(bundle)
     os.replace(bundle, dest)
@@ -101,13 +95,33 @@ def _work_folder(source: Source, dest: Path, options: Options) -> Path:
 def _open_rig(job: _Job) -> Rig | str:
     if not job.options.measure and job.options.min_psnr_db is None:
         return "it was not asked for"
-    scenes = make_scenes(job.options.prompts)
+    probes = make_probes(job.options.prompts)
     return open_rig(
         job.source.folder,
         job.source.packages,
-        scenes,
+        probes,
         job.work,
         lambda done, total: job.progress("drawing with the original", done / total),
+    )
+
+
+def _find_mixed(job: _Job, rig: Rig | str, selected: Mapping[str, Mapping[str, Weight]]) -> Plan:
+    if isinstance(rig, str):
+        with contextlib.suppress(OSError):
+            job.work.rmdir()  # unless it holds unfinished work
+        raise MachineError(
+            f"mixed bits go by pictures, and this model cannot be drawn with here: {rig}",
+            "use one number of bits for all: --bits 6, or a --recipe that was made elsewhere",
+        )
+    assert job.options.min_psnr_db is not None
+    return find_mixed_plan(
+        job.source.packages,
+        selected,
+        rig,
+        job.options.min_psnr_db,
+        job.work,
+        job.options.n_workers,
+        job.progress,
     )
 
 
@@ -155,62 +169,33 @@ def _measure(
     job: _Job,
     rig: Rig | str,
     chosen: Plan,
-    mixed: MixedPlan | None,
     bundle: Path,
     plans: Mapping[str, PackagePlan],
     fits: Mapping[tuple[str, str], Fit],
 ) -> Result:
-    """What was lost: of every weight, of the pictures, and of other plans for comparison."""
-    losses: dict[Key, Loss] = {}
-    scenes: tuple[SceneResult, ...] = ()
-    unmeasured = rig if isinstance(rig, str) else ""
-    curve = [] if mixed is None else mixed_curve(mixed.points)
-    if isinstance(rig, Rig):
-        losses = _measure_layers(job, rig, chosen)
-        scenes, unmeasured = _draw_again(job, rig, bundle)
-        curve += measure_uniform(rig, job.source, list(chosen), job.progress)
-    parts = tuple(_part_result(job.source, part, plans[part], bundle, fits, losses) for part in plans)
+    """What was lost: of every weight, and of the pictures."""
+    probes, unmeasured = ((), rig) if isinstance(rig, str) else _draw_again(job, rig, bundle)
     return Result(
         folder=job.dest,
         scheme=_name_scheme(chosen),
         wished_db=job.options.min_psnr_db,
-        basis="" if mixed is None else mixed.basis,
-        parts=parts,
-        scenes=scenes,
+        parts=tuple(_part_result(job.source, part, plans[part], bundle, fits) for part in plans),
+        probes=probes,
         unmeasured=unmeasured,
-        curve=tuple(curve),
         source_hash=job.source.hash,
-        runtime=rig.runtime if isinstance(rig, Rig) else "",
+        runtime="" if isinstance(rig, str) else rig.runtime,
     )
 
 
-def _draw_again(job: _Job, rig: Rig, bundle: Path) -> tuple[tuple[SceneResult, ...], str]:
-    """(the scenes before and after, "") or ((), why the compressed model cannot draw them)."""
+def _draw_again(job: _Job, rig: Rig, bundle: Path) -> tuple[tuple[ProbeResult, ...], str]:
+    """(the probes before and after, "") or ((), why the compressed model cannot draw them)."""
     try:
         after = draw_compressed(
             rig, bundle, lambda done, total: job.progress("drawing with the result", done / total)
         )
     except ModelError as error:  # weights so coarse that the answers are no numbers any more
         return (), error.message
-    return tuple(SceneResult(*three) for three in zip(rig.scenes, rig.before, after, strict=True)), ""
-
-
-def _measure_layers(job: _Job, rig: Rig, chosen: Plan) -> dict[Key, Loss]:
-    """The loss of each weight alone, for the parts that the reference runtime runs when it draws."""
-    if rig.runtime != "reference":
-        return {}
-    trials = [
-        Trial(part, name, treatment, job.source.packages[part].path, rig.calls[part])
-        for part, treatments in chosen.items()
-        if part in rig.calls
-        for name, treatment in treatments.items()
-    ]
-    return run_trials(
-        trials,
-        job.work / "trials.jsonl",
-        job.options.n_workers,
-        lambda done, total: job.progress("trying every weight alone", done / max(1, total)),
-    )
+    return tuple(ProbeResult(*three) for three in zip(rig.probes, rig.before, after, strict=True)), ""
 
 
 def _part_result(
@@ -219,7 +204,6 @@ def _part_result(
     plan: PackagePlan,
     bundle: Path,
     fits: Mapping[tuple[str, str], Fit],
-    losses: Mapping[Key, Loss],
 ) -> PartResult:
     package = source.packages[part]
     layers = []
@@ -229,7 +213,6 @@ def _part_result(
             size = weight.n_elements * weight.bits // 8
             layers.append(LayerResult(name, weight.tensor.shape, "", weight.bits, size, float("inf")))
             continue
-        loss = losses.get((part, name, planned.treatment))
         layers.append(
             LayerResult(
                 name=name,
@@ -238,7 +221,6 @@ def _part_result(
                 bits_before=weight.bits,
                 size_bytes=planned.size_bytes,
                 snr_db=fits[part, name].snr_db,
-                psnr_db=None if loss is None else loss.psnr_db,
             )
         )
     sizes = folders.size_bytes(package.path), folders.size_bytes(bundle / package.path.name)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from audio2img.compression.evaluate import (
     Evaluator,
     MemoryEvaluator,
-    WeightEvaluator,
     WrittenEvaluator,
 )
 from audio2img.compression.program import Weight, read_weights
@@ -19,13 +16,11 @@ from audio2img.compression.schemes import Palette, Treatment
 from audio2img.compression.search import (
     Choice,
     Name,
-    Point,
     Step,
     find_smallest,
     find_steps,
     mean_db,
     plan_after,
-    size_after,
 )
 from audio2img.compression.sensitivity import Key, Loss, Trial, run_trials
 from audio2img.compression.tensors import palette_errors, plan_form
@@ -39,63 +34,47 @@ ESTIMATED_BITS, ESTIMATED_FROM = 8, 6
 """The error at 8 bits is small beside that of arithmetic: it is reckoned from that at 6, which the
 squared error of the weights carries over."""
 
-Basis = Literal["latents", "weights"]
 Weights = Mapping[str, Mapping[str, Weight]]
-
-
-@dataclass(frozen=True)
-class MixedPlan:
-    """What was found. basis: what psnr_db measures; points: every plan that was measured, for the plot."""
-
-    treatments: dict[str, dict[str, Treatment]]
-    psnr_db: float
-    basis: Basis
-    points: tuple[Point, ...]
 
 
 def find_mixed_plan(
     packages: Mapping[str, Package],
     weights: Weights,
-    rig: Rig | str,
+    rig: Rig,
     wished_db: float,
     work: Path,
     n_workers: int | None,
     progress: Callable[[str, float], None],
-) -> MixedPlan:
-    """The smallest plan for `weights` that keeps `wished_db`.
+) -> dict[str, dict[str, Treatment]]:
+    """The smallest plan for `weights` whose latents keep `wished_db`: part -> weight -> treatment.
 
-    rig: without one (a text), the signal of the weights is kept instead of that of the latents.
     work: a folder where trials are kept. Raises UsageError if nothing can be compressed so.
     """
     losses = _measure_losses(packages, weights, rig, work, n_workers, progress)
-    choices = make_choices(weights, losses)
-    evaluator = _make_evaluator(packages, weights, rig, losses, work)
-    points: dict[tuple[Step, ...], Point] = {}
+    evaluator = _make_evaluator(packages, weights, rig, work)
+    measured: list[float] = []
 
     def measure(taken: Sequence[Step]) -> float:
-        label = f"looking for {wished_db:g} dB, plan {len(points) + 1}"
-        n_scenes = 1 if isinstance(rig, str) else len(rig.scenes)
+        label = f"looking for {wished_db:g} dB, plan {len(measured) + 1}"
         drawn = 0
 
-        def on_scene() -> None:
+        def on_probe() -> None:
             nonlocal drawn
             drawn += 1
-            progress(label, drawn / n_scenes)
+            progress(label, drawn / len(rig.probes))
 
         progress(label, 0.0)
-        psnr_db = mean_db(evaluator.measure(plan_after(taken), on_scene))
-        points[tuple(taken)] = Point(size_after(choices, taken), psnr_db)
-        return psnr_db
+        measured.append(mean_db(evaluator.measure(plan_after(taken), on_probe)))
+        return measured[-1]
 
-    kept = find_smallest(find_steps(choices), measure, wished_db)
+    kept = find_smallest(find_steps(make_choices(weights, losses)), measure, wished_db)
     if not kept:
-        best = max((point.psnr_db for point in points.values()), default=float("-inf"))
+        best = max(measured, default=float("-inf"))
         raise UsageError(
             f"no compression keeps {wished_db:g} dB (the best that was tried keeps {best:.1f})",
             f"ask for less: --min-psnr {max(1, int(best)):d}",
         )
-    basis: Basis = "weights" if isinstance(rig, str) else "latents"
-    return MixedPlan(plan_after(kept), points[tuple(kept)].psnr_db, basis, tuple(points.values()))
+    return plan_after(kept)
 
 
 def make_choices(weights: Weights, losses: Mapping[Key, Loss]) -> dict[Name, list[Choice]]:
@@ -118,13 +97,13 @@ def _treatments(weight: Weight) -> list[Palette]:
 def _measure_losses(
     packages: Mapping[str, Package],
     weights: Weights,
-    rig: Rig | str,
+    rig: Rig,
     work: Path,
     n_workers: int | None,
     progress: Callable[[str, float], None],
 ) -> dict[Key, Loss]:
     """The loss of every weight at every treatment."""
-    if isinstance(rig, str) or rig.runtime != "reference":
+    if rig.runtime != "reference":
         return _weight_losses(packages, weights, progress)
     trials = [
         Trial(part, name, treatment, packages[part].path, rig.calls[part])
@@ -168,15 +147,7 @@ def _weight_losses(
     return losses
 
 
-def _make_evaluator(
-    packages: Mapping[str, Package],
-    weights: Weights,
-    rig: Rig | str,
-    losses: Mapping[Key, Loss],
-    work: Path,
-) -> Evaluator:
-    if isinstance(rig, str):
-        return WeightEvaluator(losses, sum(map(len, weights.values())))
+def _make_evaluator(packages: Mapping[str, Package], weights: Weights, rig: Rig, work: Path) -> Evaluator:
     if rig.runtime == "reference":
-        return MemoryEvaluator(rig.bundle, packages, weights, rig.models, rig.scenes, rig.before)
-    return WrittenEvaluator(rig.bundle, packages, rig.models, rig.scenes, rig.before, work / "trial")
+        return MemoryEvaluator(rig.bundle, packages, weights, rig.models, rig.probes, rig.before)
+    return WrittenEvaluator(rig.bundle, packages, rig.models, rig.probes, rig.before, work / "trial")

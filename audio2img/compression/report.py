@@ -1,4 +1,4 @@
-"""The report beside a compressed model: Markdown to read, JSON to reckon with, and two pictures."""
+"""The report beside a compressed model: Markdown to read, JSON to reckon with, and a picture."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from audio2img import __version__
-from audio2img.compression.plots import plot_signal, save_contact_sheet
+from audio2img.compression.contact_sheet import save_contact_sheet
 from audio2img.compression.results import LayerResult, PartResult, Result
 
 CONTACT_SHEET = "before_after.png"
-PLOT = "size_and_signal.png"
 EXACT = "exact"
 
 
 def write_report(folder: Path, result: Result) -> None:
-    """Write report.json, report.md and their pictures into `folder`."""
-    has_plot = plot_signal(result, folder / PLOT)
-    if result.scenes:
-        save_contact_sheet(result.scenes, folder / CONTACT_SHEET)
+    """Write report.json, report.md and the picture of both into `folder`."""
+    if result.probes:
+        save_contact_sheet(result.probes, folder / CONTACT_SHEET)
     text = json.dumps(as_table(result), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "report.md").write_text("\n".join(_markdown(result, has_plot)) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text("\n".join(_markdown(result)) + "\n", encoding="utf-8")
 
 
 def as_table(result: Result) -> dict[str, Any]:
@@ -34,7 +32,6 @@ def as_table(result: Result) -> dict[str, Any]:
         "audio2img": __version__,
         "scheme": result.scheme,
         "wished_db": result.wished_db,
-        "basis": result.basis,
         "source_sha256": result.source_hash,
         "size_before": result.size_before,
         "size_after": result.size_after,
@@ -45,16 +42,12 @@ def as_table(result: Result) -> dict[str, Any]:
         "unmeasured": result.unmeasured,
         "scenes": [
             {
-                "prompt": one.scene.prompt,
-                "seed": one.scene.seed,
+                "prompt": one.probe.prompt,
+                "seed": one.probe.seed,
                 "latents_db": _finite(one.latents_db),
                 "picture_db": _finite(one.picture_db),
             }
-            for one in result.scenes
-        ],
-        "curve": [
-            {"label": one.label, "size_bytes": one.size_bytes, "psnr_db": _finite(one.psnr_db)}
-            for one in result.curve
+            for one in result.probes
         ],
         "parts": [_part_table(part) for part in result.parts],
     }
@@ -74,7 +67,6 @@ def _part_table(part: PartResult) -> dict[str, Any]:
                 "bits": round(layer.bits, 4),
                 "size_bytes": layer.size_bytes,
                 "snr_db": _finite(layer.snr_db),
-                "psnr_db": _finite(layer.psnr_db),
             }
             for layer in part.layers
         ],
@@ -85,7 +77,7 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or math.isinf(value) else round(value, 3)
 
 
-def _markdown(result: Result, has_plot: bool) -> Iterator[str]:
+def _markdown(result: Result) -> Iterator[str]:
     yield "# What compression did"
     yield ""
     saved = 100 * (1 - result.size_after / result.size_before)
@@ -95,8 +87,6 @@ def _markdown(result: Result, has_plot: bool) -> Iterator[str]:
     )
     yield ""
     yield from _signal_lines(result)
-    if has_plot:
-        yield from (f"![size against signal]({PLOT})", "")
     yield from ("| part | before | after | bits a weight |", "|---|---:|---:|---:|")
     for part in result.parts:
         bits = 8 * sum(layer.size_bytes for layer in part.layers) / sum(x.n_elements for x in part.layers)
@@ -104,20 +94,17 @@ def _markdown(result: Result, has_plot: bool) -> Iterator[str]:
         yield f"| {part.name} | {sizes} | {bits:.2f} |"
     for part in result.parts:
         yield from ("", f"## {part.name}", "")
-        yield "SNR: of the weight's own values. PSNR: of the part's answers, this weight alone compressed."
-        yield ""
-        yield "| weight | shape | becomes | bits | SNR dB | PSNR dB |"
-        yield "|---|---|---|---:|---:|---:|"
+        yield "| weight | shape | becomes | bits | SNR of its values, dB |"
+        yield "|---|---|---|---:|---:|"
         yield from map(_layer_row, part.layers)
     yield from ("", f"Made by audio2img {__version__} from the model with SHA-256 {result.source_hash}.")
 
 
 def _signal_lines(result: Result) -> Iterator[str]:
     if result.wished_db is not None:
-        of = "the denoised latents" if result.basis == "latents" else "the weights, not of any picture"
-        yield f"Mixed bits, chosen to keep {result.wished_db:g} dB of signal of {of}."
+        yield f"Mixed bits, chosen to keep {result.wished_db:g} dB of signal of the denoised latents."
         yield ""
-    if not result.scenes:
+    if not result.probes:
         yield f"No picture was drawn: {result.unmeasured}. What is given below is about the weights alone."
         yield ""
         return
@@ -126,17 +113,16 @@ def _signal_lines(result: Result) -> Iterator[str]:
         f"{_db(result.latents_db)} dB and the pictures {_db(result.picture_db)} dB (PSNR, mean)."
     )
     yield from ("", "| prompt | seed | latents dB | picture dB |", "|---|---:|---:|---:|")
-    for one in result.scenes:
-        prompt = one.scene.prompt.replace("|", "\\|")
-        yield f"| {prompt} | {one.scene.seed} | {_db(one.latents_db)} | {_db(one.picture_db)} |"
+    for one in result.probes:
+        prompt = one.probe.prompt.replace("|", "\\|")
+        yield f"| {prompt} | {one.probe.seed} | {_db(one.latents_db)} | {_db(one.picture_db)} |"
     yield from ("", f"![before and after]({CONTACT_SHEET})", "")
 
 
 def _layer_row(layer: LayerResult) -> str:
     shape = "x".join(map(str, layer.shape))
-    psnr = "" if layer.psnr_db is None else _db(layer.psnr_db)
     becomes = layer.treatment or "as it was"
-    return f"| {layer.name} | {shape} | {becomes} | {layer.bits:.2f} | {_db(layer.snr_db)} | {psnr} |"
+    return f"| {layer.name} | {shape} | {becomes} | {layer.bits:.2f} | {_db(layer.snr_db)} |"
 
 
 def _db(value: float | None) -> str:

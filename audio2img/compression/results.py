@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio2img.compression.drawing import PICTURE_PEAK, Drawing, Scene, psnr_db
-from audio2img.compression.search import Point, mean_db
+from audio2img.compression.drawing import PICTURE_PEAK, Drawing, Probe, psnr_db
+from audio2img.compression.search import mean_db
 
 
 @dataclass(frozen=True)
 class LayerResult:
     """A weight before and after.
 
-    treatment: "" where it stayed as it was; size_bytes: after; snr_db: of its values;
-    psnr_db: of its part's answers with this weight alone compressed, None where it was not measured.
+    treatment: "" where it stayed as it was; size_bytes: after; snr_db: of its values.
     """
 
     name: str
@@ -25,7 +24,6 @@ class LayerResult:
     bits_before: int
     size_bytes: int
     snr_db: float
-    psnr_db: float | None = None
 
     @property
     def n_elements(self) -> int:
@@ -48,10 +46,10 @@ class PartResult:
 
 
 @dataclass(frozen=True, eq=False)
-class SceneResult:
-    """A scene before and after."""
+class ProbeResult:
+    """A probe before and after."""
 
-    scene: Scene
+    probe: Probe
     before: Drawing
     after: Drawing
 
@@ -66,32 +64,20 @@ class SceneResult:
         return psnr_db(self.before.pixels, self.after.pixels, PICTURE_PEAK)
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """What a plan keeps at a size: for the plot. label: uniform (palettes of one kind), mixed or this."""
-
-    label: str
-    size_bytes: int
-    psnr_db: float
-
-
 @dataclass(frozen=True, eq=False)
 class Result:
     """All of it.
 
-    scheme: what was asked for; wished_db, basis: the signal that mixed bits had to keep, and of what it is
-    (latents or weights); scenes: empty where nothing was drawn, and then unmeasured says why;
-    runtime: what drew them.
+    scheme: what was asked for; wished_db: the signal that mixed bits had to keep; probes: empty where
+    nothing was drawn, and then unmeasured says why; runtime: what drew them.
     """
 
     folder: Path
     scheme: str
     wished_db: float | None
-    basis: str
     parts: tuple[PartResult, ...]
-    scenes: tuple[SceneResult, ...]
+    probes: tuple[ProbeResult, ...]
     unmeasured: str
-    curve: tuple[CurvePoint, ...]
     source_hash: str
     runtime: str = ""
 
@@ -110,21 +96,16 @@ class Result:
 
     @property
     def latents_db(self) -> float | None:
-        """The mean of the scenes."""
-        return mean_db([scene.latents_db for scene in self.scenes]) if self.scenes else None
+        """The mean of the probes."""
+        return mean_db([probe.latents_db for probe in self.probes]) if self.probes else None
 
     @property
     def picture_db(self) -> float | None:
-        """The mean of the scenes."""
-        return mean_db([scene.picture_db for scene in self.scenes]) if self.scenes else None
+        """The mean of the probes."""
+        return mean_db([probe.picture_db for probe in self.probes]) if self.probes else None
 
 
 def average_bits(parts: Sequence[PartResult]) -> float:
     """Bits that a weight of `parts` takes, palettes and scales included."""
     layers = [layer for part in parts for layer in part.layers]
     return 8 * sum(layer.size_bytes for layer in layers) / sum(layer.n_elements for layer in layers)
-
-
-def mixed_curve(points: Sequence[Point]) -> list[CurvePoint]:
-    """The plans that a search measured."""
-    return [CurvePoint("mixed", point.size_bytes, point.psnr_db) for point in points]

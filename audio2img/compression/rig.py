@@ -13,8 +13,8 @@ from audio2img.backends.coreml.runtime import Model
 from audio2img.compression.drawing import (
     Drawing,
     Inputs,
+    Probe,
     Recorder,
-    Scene,
     draw,
     drawing_parts,
 )
@@ -30,12 +30,12 @@ Runtime = Literal["reference", "coreml"]
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """runtime: what runs the parts; before: what they draw of `scenes`; calls: files of their inputs."""
+    """runtime: what runs the parts; before: what they draw of `probes`; calls: files of their inputs."""
 
     bundle: Bundle
     runtime: Runtime
     models: Mapping[str, Model]
-    scenes: Sequence[Scene]
+    probes: Sequence[Probe]
     before: list[Drawing]
     calls: Mapping[str, Path]
 
@@ -43,13 +43,13 @@ class Rig:
 def open_rig(
     folder: Path,
     packages: Mapping[str, Package],
-    scenes: Sequence[Scene],
+    probes: Sequence[Probe],
     work: Path,
-    on_scene: Callable[[int, int], None],
+    on_probe: Callable[[int, int], None],
 ) -> Rig | str:
-    """Draw `scenes` with the model as it is; a text that says why not, where this machine cannot.
+    """Draw `probes` with the model as it is; a text that says why not, where this machine cannot.
 
-    work: a folder for what the parts were asked. on_scene: called with how many are done, of how many.
+    work: a folder for what the parts were asked. on_probe: called with how many are done, of how many.
     """
     try:
         bundle = load_bundle(folder)
@@ -57,39 +57,39 @@ def open_rig(
     except (ModelError, MachineError) as error:
         return error.message
     recorders = {part: Recorder(model) for part, model in models.items()}
-    before = draw_all(bundle, recorders, scenes, on_scene)
+    before = draw_all(bundle, recorders, probes, on_probe)
     calls = {}
     for part, recorder in recorders.items():
         calls[part] = work / f"{part}.calls.npz"
         _save_once(calls[part], recorder.pick(N_CALLS))
-    return Rig(bundle, runtime, models, scenes, before, calls)
+    return Rig(bundle, runtime, models, probes, before, calls)
 
 
 def draw_all(
     bundle: Bundle,
     models: Mapping[str, Model],
-    scenes: Sequence[Scene],
-    on_scene: Callable[[int, int], None],
+    probes: Sequence[Probe],
+    on_probe: Callable[[int, int], None],
     decode: bool = True,
 ) -> list[Drawing]:
-    """`draw`, counting the scenes for a display."""
+    """`draw`, counting the probes for a display."""
     done = 0
 
     def count() -> None:
         nonlocal done
         done += 1
-        on_scene(done, len(scenes))
+        on_probe(done, len(probes))
 
-    on_scene(0, len(scenes))
-    return draw(bundle, models, scenes, count, decode)
+    on_probe(0, len(probes))
+    return draw(bundle, models, probes, count, decode)
 
 
-def draw_compressed(rig: Rig, folder: Path, on_scene: Callable[[int, int], None]) -> list[Drawing]:
-    """The rig's scenes drawn with the compressed model in `folder`, in the same runtime."""
+def draw_compressed(rig: Rig, folder: Path, on_probe: Callable[[int, int], None]) -> list[Drawing]:
+    """The rig's probes drawn with the compressed model in `folder`, in the same runtime."""
     bundle = load_bundle(folder)
     packages = {part: Package(bundle.parts[part].path) for part in drawing_parts(bundle)}
     open_models = open_reference_models if rig.runtime == "reference" else open_coreml_models
-    return draw_all(bundle, open_models(bundle, packages), rig.scenes, on_scene)
+    return draw_all(bundle, open_models(bundle, packages), rig.probes, on_probe)
 
 
 def _open_models(bundle: Bundle, packages: Mapping[str, Package]) -> tuple[Runtime, dict[str, Model]]:

@@ -39,14 +39,6 @@ class Step:
     choice: Choice
 
 
-@dataclass(frozen=True)
-class Point:
-    """A plan that was measured. psnr_db: the mean of the scenes."""
-
-    size_bytes: int
-    psnr_db: float
-
-
 def find_steps(choices: Mapping[Name, Sequence[Choice]]) -> list[Step]:
     """Every step from the largest plan to the smallest, the cheapest first.
 
@@ -88,13 +80,6 @@ def plan_after(steps: Sequence[Step]) -> dict[str, dict[str, Treatment]]:
         if step.choice.treatment is not None:
             plan.setdefault(part, {})[weight] = step.choice.treatment
     return plan
-
-
-def size_after(choices: Mapping[Name, Sequence[Choice]], steps: Sequence[Step]) -> int:
-    """The bytes of all weights after `steps`."""
-    sizes = {name: max(choice.size_bytes for choice in row) for name, row in choices.items()}
-    sizes.update({step.name: step.choice.size_bytes for step in steps})
-    return sum(sizes.values())
 
 
 def find_smallest(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.compression import rig as rig_module
-from audio2img.compression.drawing import Recorder, draw, make_scenes, psnr_db
+from audio2img.compression.drawing import Recorder, draw, make_probes, psnr_db
 from audio2img.compression.evaluate import MemoryEvaluator, WrittenEvaluator, open_reference_models
 from audio2img.compression.job import compress
 from audio2img.compression.program import find_weights
@@ -30,7 +30,6 @@ from audio2img.compression.search import (
     find_steps,
     mean_db,
     plan_after,
-    size_after,
 )
 from audio2img.compression.sensitivity import Trial, run_trials, save_calls
 from audio2img.compression.source import Options
@@ -54,6 +53,13 @@ def make_rows(errors: Sequence[Sequence[float]], sizes: Sequence[int]) -> Rows:
         ]
         for index, (row, size) in enumerate(zip(errors, sizes, strict=True))
     }
+
+
+def size_after(choices: Rows, steps: Sequence[Step]) -> int:
+    """The bytes of all weights after `steps`."""
+    sizes = {name: max(choice.size_bytes for choice in row) for name, row in choices.items()}
+    sizes.update({step.name: step.choice.size_bytes for step in steps})
+    return sum(sizes.values())
 
 
 rows_of_errors = st.lists(st.tuples(*[st.floats(0, 1e3, width=32)] * 3), min_size=1, max_size=4)
@@ -135,7 +141,7 @@ def test_the_recorder_picks_from_all_scenes_and_times() -> None:
     for call in range(80):
         recorder.predict({"call": np.array(call)})
     picked = [int(call["call"]) for call in recorder.pick(4)]
-    assert [call // 20 for call in picked] == [0, 1, 2, 3]  # a scene has 20 calls
+    assert [call // 20 for call in picked] == [0, 1, 2, 3]  # a probe has 20 calls
     assert len({call % 20 for call in picked}) == 4
     assert len(recorder.pick(100)) == 80
 
@@ -181,15 +187,14 @@ def test_mixed_bits_keep_their_promise(mini_bundle: Path, tmp_path: Path) -> Non
         assert result.size_after < result.size_before
         bundle = load_bundle(tmp_path / f"at{wished}")
         packages = {name: Package(part.path) for name, part in bundle.parts.items()}
-        (after,) = draw(bundle, open_reference_models(bundle, packages), make_scenes(PROMPT), lambda: None)
-        (scene,) = result.scenes
-        assert psnr_db(scene.before.latents, after.latents) == scene.latents_db
+        (after,) = draw(bundle, open_reference_models(bundle, packages), make_probes(PROMPT), lambda: None)
+        (probe,) = result.probes
+        assert psnr_db(probe.before.latents, after.latents) == probe.latents_db
     assert results[0].average_bits < results[1].average_bits < 8
     treatments = {layer.treatment for layer in results[1].parts[0].layers}
     assert len(treatments) > 1
     report = json.loads((tmp_path / "at25/compression/report.json").read_text())
     assert report["wished_db"] == 25
-    assert report["basis"] == "latents"
     assert report["latents_db"] == pytest.approx(results[0].latents_db, abs=1e-3)
     assert (tmp_path / "at25/compression/before_after.png").stat().st_size > 10_000
 
@@ -207,7 +212,6 @@ def test_on_a_mac_large_models_are_measured_by_core_ml(
     monkeypatch.setattr(rig_module, "open_reference_models", refuse)
     result = mixed(mini_bundle, tmp_path / "small", 25)
     assert result.runtime == "coreml"
-    assert result.basis == "latents"
     assert result.latents_db >= 25
     assert result.size_after < result.size_before
     compiled = [name for what, name in core_ml_stand_in if what == "compile"]
@@ -223,11 +227,11 @@ def test_both_ways_to_measure_agree(
     packages = {name: Package(part.path) for name, part in bundle.parts.items()}
     weights = {part: find_weights(package.load_function()) for part, package in packages.items()}
     models = open_reference_models(bundle, packages)
-    scenes = make_scenes(PROMPT)
-    before = draw_all(bundle, models, scenes, lambda done, total: None)
+    probes = make_probes(PROMPT)
+    before = draw_all(bundle, models, probes, lambda done, total: None)
     plan = {"text_encoder": dict.fromkeys(weights["text_encoder"], Palette(4))}
-    in_memory = MemoryEvaluator(bundle, packages, weights, models, scenes, before)
-    written = WrittenEvaluator(bundle, packages, models, scenes, before, tmp_path / "trial")
+    in_memory = MemoryEvaluator(bundle, packages, weights, models, probes, before)
+    written = WrittenEvaluator(bundle, packages, models, probes, before, tmp_path / "trial")
     signals = [one.measure(plan, lambda: None) for one in (in_memory, written)]
     assert signals[0] == signals[1]
     assert 10 < signals[0][0] < 60
@@ -235,29 +239,20 @@ def test_both_ways_to_measure_agree(
     assert not (tmp_path / "trial").exists()
 
 
-def test_what_cannot_be_drawn_is_measured_by_its_weights(mini_bundle: Path, tmp_path: Path) -> None:
+def test_mixed_bits_of_what_cannot_be_drawn_are_refused(mini_bundle: Path, tmp_path: Path) -> None:
     source = tmp_path / "parts"
     source.mkdir()
     package = next(mini_bundle.glob("*_text_encoder.mlpackage"))
     shutil.copytree(package, source / package.name)
-    result = mixed(source, tmp_path / "small", 20)
-    assert result.basis == "weights"
-    assert result.latents_db is None
-    assert "unet" in result.unmeasured
-    layers = result.parts[0].layers
-    mean = np.mean([10 ** (-layer.snr_db / 10) for layer in layers])
-    assert 20 <= -10 * math.log10(mean) < 26
-    text = (tmp_path / "small/compression/report.md").read_text()
-    assert "20 dB of signal of the weights, not of any picture" in text
-    assert "No picture was drawn" in text
+    with pytest.raises(MachineError, match="unet") as caught:
+        mixed(source, tmp_path / "small", 20)
+    assert "--bits 6" in caught.value.remedy
+    assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.slow
 def test_too_much_signal_leaves_only_what_costs_nothing(mini_bundle: Path, tmp_path: Path) -> None:
-    source = tmp_path / "parts"
-    source.mkdir()
-    package = next(mini_bundle.glob("*_text_encoder.mlpackage"))
-    shutil.copytree(package, source / package.name)
-    result = mixed(source, tmp_path / "small", 199)
+    result = mixed(mini_bundle, tmp_path / "small", 199)
     changed = [layer for layer in result.parts[0].layers if layer.treatment]
     assert changed  # the mask has two values, and loses nothing at 2 bits
     assert all(math.isinf(layer.snr_db) for layer in changed)
