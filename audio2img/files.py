@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,17 @@ _NO_HARD_LINKS = _UNSUPPORTED | {errno.EPERM, errno.EMLINK, errno.EXDEV}
 _INVALID_FUNCTION = 1  # Windows' own number for it
 
 _cleared: set[Path] = set()
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file. Raises OSError for one that is larger, and for what would never end
+    or never begin: devices, pipes, sockets, and links to them."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, more than {most_bytes}", str(path))
+    return path.read_bytes()
 
 
 def create_file(folder: Path, names: Iterator[str], data: bytes) -> Path:

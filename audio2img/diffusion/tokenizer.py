@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import ModelError
+from audio2img.files import read_bounded
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,6 +39,7 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
 )
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+_MAX_BYTES = 1 << 26  # of a vocabulary; CLIP's has less than 1 MB
 _REMEDY = "get the model again; its files are damaged or incomplete"
 
 
@@ -197,7 +199,7 @@ def _read_json_object(path: Path) -> dict[str, int]:
     """vocab.json: token to id."""
     try:
         values = json.loads(_read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not valid JSON: {error}", _REMEDY) from error
     if not isinstance(values, dict) or not all(type(number) is int for number in values.values()):
         raise ModelError(f"{path} is not a table of tokens and their numbers", _REMEDY)
@@ -225,7 +227,7 @@ def _read_both(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
         model = json.loads(_read_text(path))["model"]
         merges = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
         vocabulary = {str(token): int(number) for token, number in model["vocab"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} is not a tokenizer that can be read: {error}", _REMEDY) from error
     if not all(len(pair) == 2 for pair in merges):
         raise ModelError(f"{path} has merges that are not pairs", _REMEDY)
@@ -242,7 +244,7 @@ def find_pad_token(folder: Path) -> str:
             continue
         try:
             settings: Any = json.loads(_read_text(folder / name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{folder / name} is not valid JSON: {error}", _REMEDY) from error
         token = settings.get("pad_token") if isinstance(settings, dict) else None
         token = token.get("content") if isinstance(token, dict) else token
@@ -253,7 +255,7 @@ def find_pad_token(folder: Path) -> str:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bounded(path, _MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ModelError(f"cannot read {path}: {reason}", _REMEDY) from error

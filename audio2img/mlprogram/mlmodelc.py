@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from audio2img.errors import ModelError
+from audio2img.files import read_bounded
 from audio2img.mlprogram.mlpackage import ArraySpec, Description
 
 SCHEMA_TYPES: dict[str, np.dtype[np.generic]] = {
@@ -18,6 +19,7 @@ SCHEMA_TYPES: dict[str, np.dtype[np.generic]] = {
     "Double": np.dtype(np.float64),
     "Int32": np.dtype(np.int32),
 }
+MAX_METADATA_BYTES = 1 << 24
 REMEDY = "get the model again, or convert it: audio2img models convert"
 
 
@@ -28,7 +30,7 @@ def read_compiled_description(path: Path) -> Description:
     """
     metadata = path / "metadata.json"
     try:
-        (content, *_) = json.loads(metadata.read_text(encoding="utf-8"))
+        (content, *_) = json.loads(read_bounded(metadata, MAX_METADATA_BYTES))
         inputs = tuple(_read_schema(entry) for entry in content["inputSchema"])
         outputs = tuple(_read_schema(entry) for entry in content["outputSchema"])
     except OSError as error:

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import ModelError
+from audio2img.files import read_bounded
 from audio2img.mlprogram import mil
 from audio2img.mlprogram.mil import BlobReference, DataType, Feature, Function, TensorType, Value
 from audio2img.mlprogram.protobuf import WireError
-from audio2img.mlprogram.weights import NUMPY_TYPES, WeightFile, decode_elements
+from audio2img.mlprogram.weights import NUMPY_TYPES, REMEDY, WeightFile, decode_elements
 
 MAX_MODEL_FILE_BYTES = 1 << 30  # the program without its weights; Stable Diffusion's have a few MB
+MAX_MANIFEST_BYTES = 1 << 20
 MODEL_PATH_PREFIX = "@model_path/"  # in a program: the folder of the model file
 
 ARRAY_TYPES: dict[int, np.dtype[np.generic]] = {
@@ -115,38 +117,37 @@ class Package:
     def _array_spec(self, feature: Feature) -> ArraySpec:
         dtype = ARRAY_TYPES.get(feature.array_type)
         if dtype is None:
-            raise ModelError(f"the model {self.path} has {feature.name!r}, which is no array of numbers")
+            raise ModelError(
+                f"the model {self.path} has {feature.name!r}, which is no array of numbers", REMEDY
+            )
         return ArraySpec(feature.name, feature.shape, dtype, feature.optional)
 
     def _damaged(self, reason: object) -> ModelError:
-        return ModelError(f"the model {self.path} is damaged: {reason}", "get or convert it again")
+        return ModelError(f"the model {self.path} is damaged: {reason}", REMEDY)
 
 
 def find_model_file(package: Path) -> Path:
     """The model file within a package, by its manifest. Raises ModelError if either is missing or damaged."""
     manifest = package / "Manifest.json"
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(manifest, MAX_MANIFEST_BYTES))
         item = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
         relative = PurePosixPath(item)
         if relative.is_absolute() or ".." in relative.parts or "\\" in item or "\0" in item:
             raise ValueError(f"the model lies outside of the package, at {item!r}")
     except OSError as error:
-        raise ModelError(f"there is no Core ML package in {package}: {error}") from error
+        raise ModelError(f"there is no Core ML package in {package}: {error}", REMEDY) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"{manifest} is damaged: {error!r}", "get or convert the model again") from error
+        raise ModelError(f"{manifest} is damaged: {error!r}", REMEDY) from error
     return package / "Data" / relative
 
 
 def read_model_file(path: Path) -> bytes:
     """The bytes of a model file. Raises ModelError if it cannot be read or is unreasonably large."""
     try:
-        size = path.stat().st_size
-        if size > MAX_MODEL_FILE_BYTES:
-            raise ModelError(f"the model {path} is damaged: {size} bytes without its weights")
-        return path.read_bytes()
+        return read_bounded(path, MAX_MODEL_FILE_BYTES)
     except OSError as error:
-        raise ModelError(f"the model {path} cannot be read: {error}", "get or convert it again") from error
+        raise ModelError(f"the model {path} cannot be read: {error}", REMEDY) from error
 
 
 def read_description(path: Path) -> Description:

@@ -24,6 +24,7 @@ HEADER = struct.Struct("<II56x")
 METADATA = struct.Struct("<IIQQQ32x")
 VERSION = 2
 SENTINEL = 0xDEADBEEF
+REMEDY = "get or convert the model again"
 
 STORED_TYPES = {
     1: DataType.FLOAT16,
@@ -141,14 +142,16 @@ class WeightFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            if not path.is_file():  # a pipe would be waited for
+                raise OSError(f"there is no regular file {path}")
             self._bytes: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
         except (OSError, ValueError) as error:
-            raise ModelError(f"the weights {path} cannot be read: {error}") from error
+            raise ModelError(f"the weights {path} cannot be read: {error}", REMEDY) from error
         if len(self._bytes) < HEADER.size:
-            raise ModelError(f"the weights {path} are cut off")
+            raise ModelError(f"the weights {path} are cut off", REMEDY)
         _, version = HEADER.unpack(self._bytes[: HEADER.size].tobytes())
         if version != VERSION:
-            raise ModelError(f"the weights {path} are of format {version}, not {VERSION}, or damaged")
+            raise ModelError(f"the weights {path} are of format {version}, not {VERSION}, or damaged", REMEDY)
 
     def read(self, offset: int, tensor: TensorType) -> NDArray[np.generic]:
         """The value whose metadata is at `offset`, which must be of the type `tensor`."""
@@ -156,24 +159,27 @@ class WeightFile:
         if STORED_TYPES.get(record.code) is not tensor.dtype:
             raise ModelError(
                 f"the weights {self.path} are damaged: the value at {offset} has the type {record.code}, "
-                f"not {tensor.dtype.name.lower()}"
+                f"not {tensor.dtype.name.lower()}",
+                REMEDY,
             )
         try:
             return decode_elements(self.raw(record), tensor)
         except ModelError as error:
-            raise ModelError(f"the weights {self.path} are damaged at {offset}: {error.message}") from error
+            raise ModelError(
+                f"the weights {self.path} are damaged at {offset}: {error.message}", REMEDY
+            ) from error
 
     def record(self, offset: int) -> BlobRecord:
         """The metadata at `offset`, whose data lies within the file."""
         if not HEADER.size <= offset <= len(self._bytes) - METADATA.size:
-            raise ModelError(f"the weights {self.path} end before the value at {offset}")
+            raise ModelError(f"the weights {self.path} end before the value at {offset}", REMEDY)
         sentinel, code, size, start, unused_bits = METADATA.unpack(
             self._bytes[offset : offset + METADATA.size].tobytes()
         )
         if sentinel != SENTINEL:
-            raise ModelError(f"the weights {self.path} are damaged: no value at {offset}")
+            raise ModelError(f"the weights {self.path} are damaged: no value at {offset}", REMEDY)
         if start > len(self._bytes) or size > len(self._bytes) - start:
-            raise ModelError(f"the weights {self.path} end within the value at {offset}")
+            raise ModelError(f"the weights {self.path} end within the value at {offset}", REMEDY)
         return BlobRecord(code, start, size, unused_bits)
 
     def raw(self, record: BlobRecord) -> NDArray[np.uint8]:

@@ -29,9 +29,11 @@ from audio2img.diffusion.preview import LATENT_RGB, SCALING_FACTORS, LatentPrevi
 from audio2img.diffusion.schedulers import SCHEDULER_NAMES, SchedulerConfig, refuse_unsupported
 from audio2img.diffusion.tokenizer import find_pad_token
 from audio2img.errors import ModelError
+from audio2img.files import read_bounded
 
 SIDECAR_NAME = "audio2img.json"
 SIDECAR_FORMAT = 1
+MAX_SIDECAR_BYTES = 1 << 20
 
 SD2_TEXT_WIDTH = 1024  # the width of OpenCLIP ViT-H; CLIP ViT-L has 768
 SD2_V_LATENT_SIZE = 96  # Stable Diffusion 2.x at 768x768 predicts v; at 512x512 noise
@@ -53,7 +55,7 @@ def read_settings(folder: Path, contract: Contract, tokenizer: Path) -> Settings
     Raises ModelError if the sidecar is damaged, or asks for what is not supported here.
     """
     path = folder / SIDECAR_NAME
-    content = _read_sidecar(path) if path.is_file() else {}
+    content = _read_sidecar(path) if path.exists() else {}
     reader = _SettingsReader(path, content)
     return Settings(
         name=reader.text("name", folder.resolve().name),
@@ -97,7 +99,7 @@ def _read_defaults(reader: _SettingsReader, contract: Contract) -> ModelDefaults
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(path, MAX_SIDECAR_BYTES))
         if not isinstance(content, dict):
             raise ValueError("it is no table")
     except (OSError, ValueError, RecursionError) as error:
