@@ -96,13 +96,15 @@ class Painter:
             self._call.warn(f"the model's safety checker refused picture {index + 1} of {request.count}")
         return drawing
 
-    def draw(self, request: ImageRequest, init_image: str | Path | None) -> Drawing:
-        """See `Session.draw`."""
+    def draw(
+        self, request: ImageRequest, init_image: str | Path | None, *, all_of_them: bool = False
+    ) -> Drawing:
+        """See `Session.draw`. all_of_them: every picture of the request, not only that of its index."""
         self._models.preload()
         pixels = _matching_pixels(request, init_image)
         check_same(request.loras, self._loaded().backend.loras)
         prompt = Prompt(request.prompt, request.negative_prompt)
-        return self._draw(request, prompt, pixels, all_of_them=False)
+        return self._draw(request, prompt, pixels, all_of_them=all_of_them)
 
     def find_identity(self) -> str:
         """See `Session.model_hash`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from audio2img.backends import name_of_recorded
 from audio2img.errors import ModelError, UsageError
+from audio2img.pipeline.options import Options
 from audio2img.store.catalog import split_name
 from audio2img.types import ImageRequest
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Changes:
-    """What shall be different from a picture that is drawn again; None: as it was. As in Options."""
+    """What shall be different from a picture that is drawn again; None: as it was.
+
+    As in Options, and checked as there. count: draw so many pictures from the seed, instead of the one.
+    """
 
     seed: int | None = None
     steps: int | None = None
@@ -26,6 +30,12 @@ class Changes:
     size: tuple[int, int] | None = None
     negative: str | None = None
     strength: float | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        start = None if self.strength is None else "the picture of the record"
+        Options(init_image=start, **{name: value for name, value in given.items() if value is not None})
 
     def applied_to(self, request: ImageRequest) -> ImageRequest:
         """The request with these changes. Raises UsageError for a strength without a picture to leave."""
@@ -34,8 +44,10 @@ class Changes:
         names = {"guidance": "guidance_scale", "negative": "negative_prompt"}
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         changes = {names.get(name, name): value for name, value in given.items() if value is not None}
-        if size := changes.pop("size", None):
-            changes["width"], changes["height"] = size
+        if self.size is not None:
+            changes["width"], changes["height"] = changes.pop("size")
+        if self.count is not None:
+            changes["index"] = 0
         return replace(request, **changes)
 
 

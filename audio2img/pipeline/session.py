@@ -196,7 +196,7 @@ class Session:
             )
             if record.model_hash and painter.find_identity() != record.model_hash:
                 call.warn("the model is not the one that drew this picture: the new one may differ")
-            return painter.draw(request, init_image)
+            return painter.draw(request, init_image, all_of_them=changes.count is not None)
 
     # Its parts
 

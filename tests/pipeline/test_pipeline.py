@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,3 +247,21 @@ def test_failures_say_what_and_what_next_without_options_of_a_command(tmp_path: 
         Pipeline("mini", backend="cuda")
     with Pipeline("nonesuch") as pipeline, pytest.raises(ModelError, match="nonesuch"):
         pipeline.generate("a cat")
+
+
+def test_more_pictures_from_the_seed_of_one(pipeline: Pipeline, tmp_path: Path) -> None:
+    (path,) = pipeline.generate("a red house", QUICK).save(tmp_path)
+    record = read_record(path)
+    images = pipeline.redraw(record, Changes(count=3)).images
+    assert [image.request.index for image in images] == [0, 1, 2]
+    np.testing.assert_array_equal(images[0].pixels, pipeline.redraw(record).images[0].pixels)
+    third = read_record(pipeline.redraw(record, Changes(count=3)).save(tmp_path)[2])
+    np.testing.assert_array_equal(pipeline.redraw(third).images[0].pixels, images[2].pixels)
+
+
+@pytest.mark.parametrize(
+    "change", [{"count": 0}, {"seed": -1}, {"size": (0, 1)}, {"scheduler": "x"}, {"strength": 2}]
+)
+def test_changes_are_checked_as_options_are(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Changes(**change)

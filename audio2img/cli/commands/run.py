@@ -120,7 +120,8 @@ def _draw_again(picture: str, given: dict[str, Any], finished: Finished) -> None
 def _changes(given: dict[str, Any]) -> Changes:
     """What the command line asks to be different."""
     unusable = [name for name in ("style", "template", "translate", "language", "hear") if given.get(name)]
-    if unusable or given["count"] != 1:
-        raise UsageError(f"--{(unusable or ['count'])[0]} does not go with --from", "leave it out")
+    if unusable:
+        raise UsageError(f"--{unusable[0]} does not go with --from", "leave it out")
     names = ("seed", "steps", "guidance", "scheduler", "size", "negative", "strength")
-    return Changes(**{name: given[name] for name in names})
+    count = None if given["count"] == 1 else given["count"]
+    return Changes(**{name: given[name] for name in names}, count=count)
