@@ -23,6 +23,7 @@ from audio2img.cli.options import (
 from audio2img.cli.stage_options import live_input, make_options, open_pipeline, output_of
 from audio2img.errors import UsageError
 from audio2img.pipeline.checks import check
+from audio2img.pipeline.options import Options
 from audio2img.pipeline.redrawing import Changes
 from audio2img.store.rows import Kind
 from audio2img.types import AudioClip, Hear
@@ -100,6 +101,7 @@ def _draw_again(picture: str, given: dict[str, Any], finished: Finished) -> None
     from audio2img.pipeline.redrawing import original_model
 
     changes = _changes(given)
+    check(Options(count=given["count"], init_image=given["init_image"]), target=output_of(given))
     record = read_record(picture)
     chosen = dict(given)
     if not given["model"]:
