@@ -64,5 +64,6 @@ def test_settings_that_are_no_numbers(
     audio2img: Callable[..., Any], assert_fails: Callable[..., None], scale: str, tmp_path: Path
 ) -> None:
     foreign(tmp_path / "a.png", f"a cat\nSteps: 20, Seed: 5, Size: 8x8, CFG scale: {scale}, Model: mini")
-    assert_fails(audio2img("show", "a.png", "--json"), 6, "guidance")
+    assert_fails(audio2img("show", "a.png"), 6, "guidance")
+    assert json.loads(audio2img("show", "a.png", "--json").stderr)["error"]["exit_code"] == 6
     assert_fails(audio2img("run", "--from", "a.png", "-q"), 6, "guidance")
