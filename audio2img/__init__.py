@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from audio2img.pipeline import Pipeline
     from audio2img.pipeline.drawing import Drawing
     from audio2img.pipeline.events import Event
+    from audio2img.pipeline.live import LiveInput
+    from audio2img.pipeline.models import Models
     from audio2img.pipeline.options import Options
+    from audio2img.pipeline.redrawing import Changes
+    from audio2img.pipeline.session import Session
     from audio2img.types import (
         AudioClip,
         ImageRequest,
@@ -42,18 +46,22 @@ _HOMES = {
     "Audio2ImgError": "errors",
     "AudioClip": "types",
     "CancelledError": "errors",
+    "Changes": "pipeline.redrawing",
     "Drawing": "pipeline.drawing",
     "Event": "pipeline.events",
     "ImageRequest": "types",
     "ImageResult": "types",
     "InputError": "errors",
+    "LiveInput": "pipeline.live",
     "MachineError": "errors",
     "ModelError": "errors",
+    "Models": "pipeline.models",
     "NothingToDrawError": "errors",
     "Options": "pipeline.options",
     "Pipeline": "pipeline.pipeline",
     "Prompt": "types",
     "Segment": "types",
+    "Session": "pipeline.session",
     "SoundEvent": "types",
     "SoundEvents": "types",
     "SoundSummary": "types",
@@ -65,18 +73,22 @@ __all__ = [
     "Audio2ImgError",
     "AudioClip",
     "CancelledError",
+    "Changes",
     "Drawing",
     "Event",
     "ImageRequest",
     "ImageResult",
     "InputError",
+    "LiveInput",
     "MachineError",
     "ModelError",
+    "Models",
     "NothingToDrawError",
     "Options",
     "Pipeline",
     "Prompt",
     "Segment",
+    "Session",
     "SoundEvent",
     "SoundEvents",
     "SoundSummary",

@@ -13,9 +13,10 @@ def test_every_public_name_is_there_and_documented() -> None:
 
 def test_public_names_are_these() -> None:
     assert sorted(audio2img.__all__) == [
-        "Audio2ImgError", "AudioClip", "CancelledError", "Drawing", "Event", "ImageRequest", "ImageResult",
-        "InputError", "MachineError", "ModelError", "NothingToDrawError", "Options", "Pipeline", "Prompt",
-        "Segment", "SoundEvent", "SoundEvents", "SoundSummary", "Transcript", "UsageError",
+        "Audio2ImgError", "AudioClip", "CancelledError", "Changes", "Drawing", "Event", "ImageRequest",
+        "ImageResult", "InputError", "LiveInput", "MachineError", "ModelError", "Models",
+        "NothingToDrawError", "Options", "Pipeline", "Prompt", "Segment", "Session", "SoundEvent",
+        "SoundEvents", "SoundSummary", "Transcript", "UsageError",
     ]  # fmt: skip
 
 
