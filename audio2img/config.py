@@ -5,12 +5,10 @@ Precedence: an option on the command line, then the environment, then the settin
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,17 @@ from audio2img.files import replace_file
 
 APP = "audio2img"
 
+MAX_TOML_BYTES = 1 << 20
+MAX_TOML_LINE = 4096  # characters: parsers take the square of the dots in a key
+FROM_ENVIRONMENT = ("model", "speech_model", "sound_model", "backend", "output")
+
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults a person has set. None means: not set, the program decides."""
+    """Defaults a person has set. None means: not set, the program decides.
+
+    origins: where each value that is set comes from, by its name: a file's path, or a variable's name.
+    """
 
     model: str | None = None
     speech_model: str | None = None
@@ -47,6 +52,7 @@ class Settings:
     low_memory: bool | None = None
     precision: str | None = None
     compile: bool | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def config_dir() -> Path:
@@ -120,17 +126,17 @@ def load_settings() -> Settings:
     Raises UsageError when the file is not valid TOML or holds a key or type we do not know.
     """
     settings = _read_settings(settings_file())
-    from_environment: dict[str, Any] = {
-        name: os.environ[variable]
-        for name in ("model", "speech_model", "sound_model", "backend", "output")
-        if os.environ.get(variable := f"AUDIO2IMG_{name.upper()}")
-    }
-    return replace(settings, **from_environment)
+    variables = {name: f"AUDIO2IMG_{name.upper()}" for name in FROM_ENVIRONMENT}
+    variables = {name: variable for name, variable in variables.items() if os.environ.get(variable)}
+    given: dict[str, Any] = {name: os.environ[variable] for name, variable in variables.items()}
+    return replace(settings, **given, origins={**settings.origins, **variables})
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises UsageError, naming the file and the place, when it cannot be read."""
     try:
+        if path.stat().st_size > MAX_TOML_BYTES:
+            raise UsageError(f"{path} is larger than a megabyte", "mend or remove the file")
         return _parse_toml(path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}", "mend or remove the file") from error
@@ -144,18 +150,31 @@ def _parse_toml(text: str, path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
 
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > MAX_TOML_LINE:
+            raise UsageError(
+                f"{path}: line {number} is longer than {MAX_TOML_LINE:,} characters",
+                "mend or remove the file",
+            )
     try:
         table: dict[str, Any] = tomllib.loads(text)
         return table
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}", "mend or remove the file") from error
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and deep nesting
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UsageError(f"{path} is not valid TOML: {why}", "mend or remove the file") from error
 
 
 def _read_settings(path: Path) -> Settings:
     if not path.exists():
         return Settings()
     table = read_toml(path)
-    known = {field.name: str(field.type) for field in fields(Settings)}
+    _check_settings(table, path)
+    return Settings(**table, origins=dict.fromkeys(table, str(path)))
+
+
+def _check_settings(table: Mapping[str, Any], path: Path) -> None:
+    """Raises UsageError for a key or a type we do not know."""
+    known = {one.name: str(one.type) for one in fields(Settings) if one.name != "origins"}
     for key, value in table.items():
         if key not in known:
             raise UsageError(f"{path}: unknown setting {key!r}", f"known settings: {', '.join(known)}")
@@ -163,28 +182,32 @@ def _read_settings(path: Path) -> Settings:
         accepted = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}[wanted]
         if isinstance(value, bool) != (wanted == "bool") or not isinstance(value, accepted):
             raise UsageError(
-                f"{path}: {key} must be of type {wanted}, not {value!r}", f"mend {key} in {path}"
+                f"{path}: {key} must be of type {wanted}, not {_shown(value)}", f"mend {key} in {path}"
             )
-    return Settings(**table)
 
 
-def save_setting(name: str, value: str | None) -> Path:
-    """Set one text in the settings file, or take it out (None); the rest stays as it is. The file's path.
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
-    Raises UsageError when the file cannot be read or written, or the setting is laid out so that
-    a person has to change it.
+
+def save_setting(name: str, value: str | float | bool | None) -> Path:
+    """Set one value in the settings file, or take it out (None); the rest stays as it is. The file's path.
+
+    Raises UsageError for an unknown name, a value of another type, and a file that cannot be read or written.
     """
+    import tomlkit
+
     path = settings_file()
     _read_settings(path)  # what is wrong already is told, not made worse
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    others = [line for line in lines if not re.match(rf"\s*{name}\s*=", line)]
-    if value is not None:
-        others.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
-    text = "".join(f"{line}\n" for line in others)
-    if _parse_toml(text, path).get(name) != value:
-        raise UsageError(f"{name} in {path} is not on a line of its own", "change it there")
     try:
-        replace_file(path, text.encode())
+        document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
+        if value is None:
+            document.pop(name, None)
+        else:
+            document[name] = value
+        _check_settings(dict(document.unwrap()), path)
+        replace_file(path, tomlkit.dumps(document).encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", "check its permissions") from error
     return path

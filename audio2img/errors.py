@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Audio2ImgError(Exception):
-    """A fault with a remedy: `message` says what happened to what, `remedy` what to run or try next."""
+    """A fault with a remedy: `message` says what happened to what, `remedy` what to run or try next.
+
+    setting: the name of the setting whose value is at fault, of `config.Settings`; whoever has read the
+    settings can then say where that value came from.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", *, setting: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.setting = setting
 
 
 class UsageError(Audio2ImgError):
@@ -52,3 +60,13 @@ class CancelledError(Audio2ImgError):
 
     exit_code = 130
     leaves_work = False
+
+
+@contextmanager
+def about_setting(name: str) -> Iterator[None]:
+    """What fails inside is the fault of this setting's value."""
+    try:
+        yield
+    except Audio2ImgError as error:
+        error.setting = error.setting or name
+        raise

@@ -53,9 +53,7 @@ def test_a_saved_setting_is_read_back_and_the_rest_stays(private_home: Path, nam
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    "text", ["steps = ", 'stepz = "a"', 'steps = 3\nstyle = """\ndevice = 5\n"""\n"device" = "a"']
-)
+@pytest.mark.parametrize("text", ["steps = ", 'stepz = "a"', "steps = 3\ndevice = 5\n", "[table]\nx = 1\n"])
 def test_a_settings_file_that_is_not_understood_is_left_alone(private_home: Path, text: str) -> None:
     path = config.settings_file()
     path.parent.mkdir(parents=True)
@@ -64,3 +62,53 @@ def test_a_settings_file_that_is_not_understood_is_left_alone(private_home: Path
         config.save_setting("device", "new")
     assert path.read_text() == text
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_saving_reads_toml_and_not_lines(private_home: Path) -> None:
+    path = config.settings_file()
+    path.parent.mkdir(parents=True)
+    path.write_text('steps = 3\nstyle = """\ndevice = 5\n"""\n"device" = "a"  # loud\n')
+    config.save_setting("device", "new")
+    assert path.read_text() == 'steps = 3\nstyle = """\ndevice = 5\n"""\n"device" = "new"  # loud\n'
+    assert config.load_settings().style == "device = 5\n"
+
+
+def test_saving_writes_through_a_link(private_home: Path) -> None:
+    kept = private_home / "dotfiles" / "settings.toml"
+    kept.parent.mkdir()
+    kept.write_text("steps = 3\n")
+    path = config.settings_file()
+    path.parent.mkdir(parents=True)
+    path.symlink_to(kept)
+    config.save_setting("device", "new")
+    assert path.is_symlink()
+    assert kept.read_text() == 'steps = 3\ndevice = "new"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "steps = " + "9" * 5000,
+        "steps = " + "[" * 3000 + "]" * 3000,
+        "steps = " + "\n[" * 5000 + "]" * 5000,
+        ".".join(["a"] * 20_000) + " = 1",
+        "x" * (2 << 20),
+    ],
+)
+def test_hostile_toml_is_refused_at_once(private_home: Path, text: str) -> None:
+    path = config.settings_file()
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"settings\.toml") as caught:
+        config.load_settings()
+    assert len(caught.value.message) < 500
+
+
+def test_every_value_knows_where_it_comes_from(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = config.settings_file()
+    path.parent.mkdir(parents=True)
+    path.write_text('model = "mini"\nsteps = 3\n')
+    monkeypatch.setenv("AUDIO2IMG_MODEL", "other")
+    settings = config.load_settings()
+    assert settings.model == "other"
+    assert settings.origins == {"model": "AUDIO2IMG_MODEL", "steps": str(path)}

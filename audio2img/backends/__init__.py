@@ -5,6 +5,8 @@ A new backend is a room with its row (see `protocol.BackendRow`), and its name i
 
 from __future__ import annotations
 
+import logging
+
 from audio2img.backends.coreml.row import ROW as COREML
 from audio2img.backends.protocol import (
     BackendRow,
@@ -43,12 +45,16 @@ ROWS: tuple[BackendRow, ...] = (COREML, TORCH)
 
 AUTO = "auto"
 
+logger = logging.getLogger(__name__)
+
 
 def check_backend_name(name: str) -> None:
     """Raises UsageError, with the choices, for what is neither "auto" nor the name of a row."""
     names = [AUTO, *(row.name for row in ROWS)]
     if name not in names:
-        raise UsageError(f"there is no backend called {name!r}", f"choose from: {', '.join(names)}")
+        raise UsageError(
+            f"there is no backend called {name!r}", f"choose from: {', '.join(names)}", setting="backend"
+        )
 
 
 def choose_row(model: ImageModel, asked: str = AUTO) -> BackendRow:
@@ -83,14 +89,29 @@ def load_backend(
     for wishes that do not go together, CancelledError.
     """
     row = choose_row(model, wishes.backend)
+    for name in [
+        name for name in wishes.given if _does_not_fit(row, name, wishes) and name in wishes.general
+    ]:
+        logger.warning(
+            "the setting %s is left out: the backend %s, which draws %s, knows none such",
+            name, row.name, model.name,
+        )  # fmt: skip
+        wishes = wishes.without([name])
     for name in wishes.given:
         if name not in row.honours:
             others = [other for other in ROWS if name in other.honours and other.can_draw(model) is None]
             raise UsageError(
                 f"the backend {row.name}, which draws {model.name}, knows no {name.replace('_', ' ')}",
                 f"choose `backend={others[0].name}`, or leave it out" if others else "leave it out",
+                setting=name,
             )
     return row.load(model, wishes, cancelled)
+
+
+def _does_not_fit(row: BackendRow, name: str, wishes: DrawingWishes) -> bool:
+    if name == "compute_units" and wishes.compute_units not in row.compute_units:
+        return True
+    return name not in row.honours
 
 
 def name_of_recorded(recorded: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from audio2img.diffusion import ModelDefaults, Pixels
@@ -172,6 +172,8 @@ class DrawingWishes:
 
     backend: "auto", or the name of a row. compute_units: in the words of the backend. precision: half
     or full; compile: have the model compiled first; loras: added to the model.
+    general: the names of those that are wished of all drawing and not of this one: a backend that does
+    not know such a wish draws without it.
     """
 
     backend: str = "auto"
@@ -180,6 +182,7 @@ class DrawingWishes:
     precision: str | None = None
     compile: bool = False
     loras: tuple[LoraFile, ...] = ()
+    general: frozenset[str] = frozenset()
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -192,6 +195,12 @@ class DrawingWishes:
             "loras": bool(self.loras),
         }
         return tuple(name for name, is_said in said.items() if is_said)
+
+    def without(self, names: Iterable[str]) -> DrawingWishes:
+        """The same with these decided by the machine and the model."""
+        usual = DrawingWishes()
+        changes: dict[str, Any] = {name: getattr(usual, name) for name in names}
+        return replace(self, **changes)
 
 
 class ImageModel(Protocol):
@@ -229,8 +238,9 @@ class BackendRow:
     """A backend in the table.
 
     name: as a person asks for it. recorded: the names by which its pictures remember it. honours: fields
-    of DrawingWishes that it heeds; others are refused. default_model: the name of the model that it draws
-    with when none is named. preferred_variant: of a model that comes in
+    of DrawingWishes that it heeds; others are refused. compute_units: what it can be asked to draw on.
+    default_model: the name of the model that it draws with when none is named.
+    preferred_variant: of a model that comes in
     several, the one that suits this machine; None where it does not matter.
     can_draw: None for a model that it draws on this machine; else why not, as the error to raise: a
     MachineError where only this machine lacks something, a UsageError where it is a model for others.
@@ -241,6 +251,7 @@ class BackendRow:
     name: str
     recorded: tuple[str, ...]
     honours: tuple[str, ...]
+    compute_units: tuple[str, ...]
     can_draw: Callable[[ImageModel], Audio2ImgError | None]
     load: Callable[[ImageModel, DrawingWishes, CancelCheck | None], ImageBackend]
     default_model: Callable[[], str]

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from audio2img.backends import AUTO, KnownModel, choose_row, default_image_model, preferred_variant
-from audio2img.cli.options import with_settings
-from audio2img.errors import ModelError
+from audio2img.errors import ModelError, about_setting
+from audio2img.pipeline.wishes import Wishes
 from audio2img.store.catalog import EMBEDDED, find_missing
 from audio2img.store.defaults import check_fits
 from audio2img.store.rows import Kind, Wanted
 
+SETTINGS: dict[Kind, str] = {"image": "model", "speech": "speech_model", "sound": "sound_model"}
 
-def ensure_models(given: dict[str, Any], kinds: Sequence[Kind]) -> None:
+
+def ensure_models(wishes: Wishes, quiet: bool, kinds: Sequence[Kind]) -> None:
     """See to it that the models the command is going to use are on this machine.
 
-    given: its options. Asks when a person is here. Raises ModelError, with the command that gets them,
+    Asks when a person is here. Raises ModelError, with the command that gets them,
     when nobody is, when the network is off, or for a name that nobody knows.
     """
-    settings = with_settings(
-        model=given.get("model"),
-        speech_model=given.get("speech_model"),
-        sound_model=given.get("sound_model"),
-        backend=given.get("backend"),
-    )
-    image = settings.model or default_image_model(settings.backend or AUTO)
-    names = {"image": image, "speech": settings.speech_model, "sound": settings.sound_model}
-    found = [find_missing(names[kind], kind, preferred_variant()) for kind in kinds]
+    image = wishes.model or default_image_model(wishes.backend or AUTO)
+    names = {"image": image, "speech": wishes.speech_model, "sound": wishes.sound_model}
+    found = []
+    for kind in kinds:
+        with about_setting(SETTINGS[kind]):
+            found.append(find_missing(names[kind], kind, preferred_variant()))
     missing = [model for model in found if model is not None and model.row.kind in kinds]
     for model in missing:  # before gigabytes are on their way
         if model.row.kind == "image":
-            choose_row(KnownModel(model.name, model.row.format), settings.backend or AUTO)
+            choose_row(KnownModel(model.name, model.row.format), wishes.backend or AUTO)
         check_fits(model.row)
     if missing:
-        _get(missing, given.get("quiet", False))
+        _get(missing, quiet)
 
 
 def _get(missing: list[Wanted], quiet: bool) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from audio2img.cli.outcome import Outcome
-from audio2img.config import Settings, load_settings
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -68,10 +69,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 speech_options = _together(
     click.option("--speech-model", metavar="NAME|PATH", help="Whisper model."),
     click.option("--language", metavar="CODE", help="Language spoken, such as en; auto to detect it."),
-    click.option("--translate", is_flag=True, help="Translate what is said into English."),
-    click.option(
-        "--initial-prompt", default="", metavar="TEXT", help="Words to expect, such as names and terms."
-    ),
+    click.option("--translate", is_flag=True, default=None, help="Translate what is said into English."),
+    click.option("--initial-prompt", metavar="TEXT", help="Words to expect, such as names and terms."),
     click.option("--threads", type=click.IntRange(1), help="Processor threads for speech."),
 )
 
@@ -101,14 +100,13 @@ picture_options = _together(
     click.option(
         "--template", metavar="NAME|TEXT", help='Words around the prompt: "{prompt}, at dawn", or a name.'
     ),
-    click.option("--count", type=int, default=1, help="How many pictures, from one seed."),
+    click.option("--count", type=int, help="How many pictures, from one seed; 1 unless given."),
     click.option("--init-image", metavar="PICTURE", help="Start from a picture instead of noise."),
     click.option("--strength", type=float, help="How far to leave it: 0 to 1; 0.6 unless given."),
     click.option(
         "--long-prompt",
         type=click.Choice(["cut", "chunk"]),
-        default="cut",
-        help="What to do with words beyond the model's window: cut them off, or draw from all.",
+        help="Words beyond the model's window: cut them off (so unless given), or draw from all.",
     ),
     click.option(
         "--compute-units",
@@ -123,12 +121,16 @@ picture_options = _together(
     click.option("--precision", metavar="NAME", help="diffusers: half or full; by the machine unless given."),
     click.option(
         "--compile/--no-compile",
-        "compile_unet",
+        "compile",
         default=None,
         help="diffusers: let torch compile the model, once; faster from the second picture on.",
     ),
     click.option(
-        "--lora", multiple=True, metavar="PATH[:WEIGHT]", help="diffusers: add a LoRA file; may be repeated."
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="PATH[:WEIGHT]",
+        help="diffusers: add a LoRA file; may be repeated.",
     ),
     click.option("--previews/--no-previews", default=True, help="Show it as it grows, in iTerm2 and kitty."),
     click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes."),
@@ -151,8 +153,22 @@ microphone_options = _together(
 )
 
 
-def with_settings(**given: Any) -> Settings:
-    """The settings of file and environment, overlaid with the options that were given (not None)."""
-    from dataclasses import replace
+def takes_wishes(command: Callable[..., None]) -> Callable[..., None]:
+    """Around a command: its options that are wishes arrive in one, together with what is set elsewhere.
 
-    return replace(load_settings(), **{name: value for name, value in given.items() if value is not None})
+    The settings are read here, once; where a value of theirs is at fault, the error says so.
+    """
+
+    @functools.wraps(command)
+    def call(**given: Any) -> None:
+        from audio2img.config import load_settings
+        from audio2img.pipeline.wishes import Wishes
+
+        names = {one.name for one in fields(Wishes)} & set(given)
+        wishes = Wishes.of({name: given.pop(name) for name in names}, load_settings())
+        outcome = click.get_current_context().find_object(Outcome)
+        if outcome is not None:
+            outcome.origins = wishes.origins
+        command(wishes=wishes, **given)
+
+    return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +23,7 @@ class Outcome:
     leaves_work: a step that could not be stopped is still running.
 
     It travels as the click context's `obj`; `--verbose` sets `verbose` and so asks for tracebacks.
+    origins: of settings whose values were not given on the command line, where they come from, by name.
     as_json: the line is a JSON object, {"error": {"message", "remedy", "exit_code"}}.
     """
 
@@ -29,6 +31,7 @@ class Outcome:
         self.exit_code = 0
         self.verbose = False
         self.leaves_work = False
+        self.origins: Mapping[str, str] = {}
         self.as_json = as_json
 
     def __enter__(self) -> Outcome:
@@ -62,8 +65,15 @@ class Outcome:
         if isinstance(error, CancelledError):
             self.leaves_work = error.leaves_work
         if isinstance(error, Audio2ImgError):
-            return self._say(as_options(error.message), as_options(error.remedy), error.exit_code)
+            return self._say(self._with_origin(error), as_options(error.remedy), error.exit_code)
         return self._say(f"a fault of ours: {error!r}", f"details: {_log(error)}", 1)
+
+    def _with_origin(self, error: Audio2ImgError) -> str:
+        """The message; where it is about a value that was set elsewhere, with the place to change it."""
+        origin = self.origins.get(error.setting)
+        if origin is None:
+            return as_options(error.message)
+        return f"{error.message.replace('`', '')} ({error.setting} is set by {origin})"
 
     def _say(self, message: str, remedy: str, exit_code: int) -> int:
         message, remedy = (shorten(" ".join(text.split())) for text in (message, remedy))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from audio2img.config import expand_path
-from audio2img.errors import InputError, MachineError, UsageError
+from audio2img.errors import InputError, MachineError, UsageError, about_setting
 from audio2img.pipeline.hearing import AudioSource
 from audio2img.pipeline.options import Options
 
@@ -24,7 +24,8 @@ def check(options: Options, source: AudioSource | None = None, target: str | Pat
 
         read_pixels(options.init_image)
     if target is not None:
-        _check_target(expand_path(target), options.count)
+        with about_setting("output"):
+            _check_target(expand_path(target), options.count)
 
 
 def _check_recording(path: Path) -> None:
@@ -44,9 +45,11 @@ def _check_words_around(options: Options) -> None:
     from audio2img.prompt import find_style, find_template
 
     if options.style is not None:
-        find_style(options.style, config_dir() / "styles")
+        with about_setting("style"):
+            find_style(options.style, config_dir() / "styles")
     if options.template is not None:
-        find_template(options.template, config_dir() / "templates")
+        with about_setting("template"):
+            find_template(options.template, config_dir() / "templates")
 
 
 def _check_target(path: Path, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from audio2img.audio.level import measure_level
 from audio2img.audio.listening import Listener, Moment
 from audio2img.audio.microphone import Floats, open_microphone, record_audio
 from audio2img.audio.vad import EndpointSettings, make_detector
-from audio2img.errors import NothingToDrawError
+from audio2img.errors import NothingToDrawError, UsageError
 from audio2img.recognition.partial import LiveTranscriber
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
+
+SILENCE_RANGE_S = (0.2, 60.0)
+LIMIT_RANGE_S = (1.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,19 @@ class LiveInput:
     limit_s: float = 30.0
     vad_model: Path | None = None
     stop: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for times that nobody can listen for."""
+        for setting, value, least, most in (
+            ("silence", self.silence_s, *SILENCE_RANGE_S),
+            ("limit", self.limit_s, *LIMIT_RANGE_S),
+        ):
+            if not least <= value <= most:
+                raise UsageError(
+                    f"{value:g} s of `{setting}` cannot be listened for",
+                    f"choose {least:g} seconds or more, up to {most:g}",
+                    setting=setting,
+                )
 
 
 def hear_utterance(

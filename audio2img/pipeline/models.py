@@ -22,12 +22,13 @@ from audio2img.backends import (
     load_backend,
     preferred_variant,
 )
-from audio2img.errors import ModelError, UsageError
+from audio2img.errors import ModelError, UsageError, about_setting
 from audio2img.pipeline.background import in_background
 from audio2img.pipeline.call import Call
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.turns import Turns
 from audio2img.store.catalog import ResolvedModel, find_missing, resolve_model
+from audio2img.store.rows import Kind
 
 if TYPE_CHECKING:
     from audio2img.pipeline.session import Session
@@ -71,11 +72,9 @@ class Models:
     """
 
     def __init__(self, names: ModelNames = ModelNames(), drawing: DrawingWishes = DrawingWishes()) -> None:
-        """Nothing is loaded yet. Raises UsageError for an unknown backend, ModelError for a vad that is
-        missing."""
+        """Nothing is loaded yet, nor looked for. Raises UsageError for an unknown backend."""
         check_backend_name(drawing.backend)
         self._names, self._drawing = names, drawing
-        self._vad = None if names.vad is None else _find_vad_model(names.vad)
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._is_closed = False
@@ -146,25 +145,37 @@ class Models:
         asked = self._names.image
         if asked is None and self._drawing.backend != AUTO:
             asked = default_image_model(self._drawing.backend)
-        return resolve_model(asked, "image", preferred_variant())
+        return _resolve("model", asked, "image", preferred_variant())
 
     @cached_property
     def speech_model(self) -> ResolvedModel:
         """The model that hears words. Raises ModelError when it cannot be found."""
-        return resolve_model(self._names.speech, "speech")
+        return _resolve("speech_model", self._names.speech, "speech")
 
     @cached_property
     def sound_model(self) -> ResolvedModel:
         """The model that names sounds. Raises ModelError when it cannot be found."""
-        return resolve_model(self._names.sound, "sound")
+        return _resolve("sound_model", self._names.sound, "sound")
 
     @property
     def is_sound_model_named(self) -> bool:
         """Whether somebody has asked for this model of sounds."""
         return self._names.sound is not None
 
+    @cached_property
+    def _vad(self) -> Path | None:
+        """The Silero file that is asked for. Raises ModelError when it cannot be found."""
+        if self._names.vad is None:
+            return None
+        path = _resolve("vad_model", str(self._names.vad), "vad").path
+        if not path.is_file():
+            raise ModelError(
+                f"no voice activity model at {path}", "check the path, or leave it out", setting="vad_model"
+            )
+        return path
+
     def find_vad_model(self) -> Path | None:
-        """The Silero file that is set or installed, where there is one."""
+        """The Silero file that is set or installed, where there is one. Raises ModelError."""
         if self._vad is not None:
             return self._vad
         return resolve_model(None, "vad").path if find_missing(None, "vad") is None else None
@@ -206,10 +217,10 @@ class Models:
         """The recognizer of speech, which loads its model at the first use."""
         from audio2img.recognition import SpeechSetup, load_recognizer
 
-        model = self.speech_model
+        model, setup = self.speech_model, SpeechSetup(self._names.threads, self._vad)
         with self._lock:
             if self._recognizer is None:
-                self._recognizer = load_recognizer(model, SpeechSetup(self._names.threads, self._vad))
+                self._recognizer = load_recognizer(model, setup)
             return self._recognizer
 
     def classifier(self) -> SoundClassifier:
@@ -243,9 +254,7 @@ def _close_image_model(loaded: Future[LoadedImageModel]) -> None:
         loaded.result().backend.close()
 
 
-def _find_vad_model(path: str | Path) -> Path:
-    """The path of a VAD model that is given by its path or its name."""
-    vad_model = resolve_model(str(path), "vad").path
-    if not vad_model.is_file():
-        raise ModelError(f"no voice activity model at {vad_model}", "check the path, or leave it out")
-    return vad_model
+def _resolve(setting: str, name: str | None, kind: Kind, preferred: str | None = None) -> ResolvedModel:
+    """See resolve_model; an error names the setting that the model's name comes from."""
+    with about_setting(setting if name is not None else ""):
+        return resolve_model(name, kind, preferred)

@@ -64,11 +64,14 @@ class Options:
                 f"{_shown(self.seed)} is not a seed", "a seed is a whole number from 0 to 4294967295"
             )
         if self.steps is not None and not _is_whole(self.steps, 1, MAX_STEPS):
-            raise UsageError(f"{_shown(self.steps)} steps cannot be taken", f"choose 1 to {MAX_STEPS}")
+            raise UsageError(
+                f"{_shown(self.steps)} steps cannot be taken", f"choose 1 to {MAX_STEPS}", setting="steps"
+            )
         if self.guidance is not None and not _is_number(self.guidance, 0, MAX_GUIDANCE):
             raise UsageError(
                 f"the guidance {_shown(self.guidance)} cannot be used",
                 f"choose 0 to {MAX_GUIDANCE:g}; 7.5 is usual",
+                setting="guidance",
             )
         self._check_size()
         self._check_start()
@@ -118,12 +121,16 @@ def _is_number(value: object, least: float, most: float) -> bool:
 
 def _check_text(name: str, value: object, may_be_none: bool = False) -> None:
     if not isinstance(value, str) and not (may_be_none and value is None):
-        raise UsageError(f"`{name}` is a text, not {_shown(value)}", "give a text, or leave it out")
+        raise UsageError(
+            f"`{name}` is a text, not {_shown(value)}", "give a text, or leave it out", setting=name
+        )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UsageError(f"`{name}` cannot be {_shown(value)}", f"choose from: {', '.join(choices)}")
+        raise UsageError(
+            f"`{name}` cannot be {_shown(value)}", f"choose from: {', '.join(choices)}", setting=name
+        )
 
 
 def _check_scheduler(name: str) -> None:
@@ -131,5 +138,7 @@ def _check_scheduler(name: str) -> None:
 
     if name not in SCHEDULER_NAMES:
         raise UsageError(
-            f"there is no scheduler called {_shown(name)}", f"choose from: {', '.join(SCHEDULER_NAMES)}"
+            f"there is no scheduler called {_shown(name)}",
+            f"choose from: {', '.join(SCHEDULER_NAMES)}",
+            setting="scheduler",
         )

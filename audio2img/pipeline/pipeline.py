@@ -50,6 +50,15 @@ class Pipeline(Session):
         names = ModelNames(model, speech_model, sound_model, vad_model, threads)
         super().__init__(Models(names, wishes), on_event)
 
+    @classmethod
+    def of(
+        cls, names: ModelNames, drawing: DrawingWishes, on_event: Callable[[Event], None] | None = None
+    ) -> Pipeline:
+        """The same from what the arguments are put into."""
+        pipeline = cls.__new__(cls)
+        Session.__init__(pipeline, Models(names, drawing), on_event)
+        return pipeline
+
     def session(self, on_event: Callable[[Event], None] | None = None) -> Session:
         """Another caller of the same models; it may work at the same time, and is closed with them."""
         return self.models.session(on_event)

@@ -60,6 +60,7 @@ ROW = BackendRow(
     name="coreml",
     recorded=("coreml", "reference"),
     honours=("compute_units", "low_memory"),
+    compute_units=("ALL", "CPU_AND_GPU", "CPU_AND_NE", "CPU_ONLY"),
     can_draw=can_draw,
     load=load,
     default_model=default_model,

@@ -39,7 +39,9 @@ def choose_compute(asked: str | None = None, attention: Attention | None = None)
     if asked is not None:
         if asked not in COMPUTE_UNITS:
             raise UsageError(
-                f"there are no compute units {asked!r}", f"choose from: {', '.join(COMPUTE_UNITS)}"
+                f"there are no compute units {asked!r}",
+                f"choose from: {', '.join(COMPUTE_UNITS)}",
+                setting="compute_units",
             )
         return ComputeChoice(asked, attention or preferred_attention(), "asked for")
     if attention == "original":

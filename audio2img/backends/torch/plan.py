@@ -57,10 +57,13 @@ class Wishes:
             raise UsageError(
                 f"there is no device {self.device!r} to draw on with diffusers",
                 f"choose from: {', '.join(DEVICES)}",
+                setting="compute_units",
             )
         if self.precision is not None and self.precision not in PRECISIONS:
             raise UsageError(
-                f"there is no precision {self.precision!r}", f"choose from: {', '.join(PRECISIONS)}"
+                f"there is no precision {self.precision!r}",
+                f"choose from: {', '.join(PRECISIONS)}",
+                setting="precision",
             )
 
 

@@ -52,6 +52,7 @@ def _is_ours(model: ImageModel) -> bool:
 ROW = BackendRow(
     name="diffusers",
     recorded=("diffusers",),
+    compute_units=("cuda", "mps", "cpu"),
     honours=("compute_units", "low_memory", "precision", "compile", "loras"),
     can_draw=can_draw,
     load=load,

@@ -11,10 +11,11 @@ import click
 from audio2img.cli.display import Display
 from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
-from audio2img.cli.options import json_option, offline_option, sound_model_option, talk_options
+from audio2img.cli.opening import open_pipeline
+from audio2img.cli.options import json_option, offline_option, sound_model_option, takes_wishes, talk_options
 from audio2img.cli.results import print_json, sounds_table
-from audio2img.cli.stage_options import open_pipeline
 from audio2img.config import expand_path
+from audio2img.pipeline.wishes import Wishes
 from audio2img.types import SoundEvent, SoundEvents
 
 if TYPE_CHECKING:
@@ -45,31 +46,43 @@ TOP = 10
 @offline_option
 @json_option
 @talk_options
-def command(audio: str, plot: str | None, as_json: bool, max_results: int | None, **given: Any) -> None:
+@takes_wishes
+def command(
+    audio: str,
+    top: int,
+    max_results: int | None,
+    timeline: bool,
+    layout: str,
+    plot: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    wishes: Wishes,
+) -> None:
     """Name the sounds in a recording. Prints those that lead most often and most surely.
 
     AUDIO is any sound or video file, or - for standard input; it may last for hours.
     """
     if max_results == 0:
         raise click.UsageError("--max-results takes one or more, or -1 for all")
-    if given["timeline"] and given["layout"] != "table":
+    if timeline and layout != "table":
         raise click.UsageError("--timeline and --format timestamps print different things: choose one")
-    ensure_models(given, ("sound",))
-    with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
+    ensure_models(wishes, quiet, ("sound",))
+    with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
         spectrogram = _open_spectrogram() if plot else None
         watch = spectrogram.add if spectrogram else None
         sounds = run_job(pipeline, lambda: pipeline.classify(audio, max_results, watch))
         if plot and spectrogram:
             display.say(f"the plot is in {_write_plot(sounds, spectrogram, audio, plot)}")
     if as_json:
-        print_json(_as_table(audio, sounds, given))
+        print_json(_as_table(audio, sounds, top, timeline, layout == "timestamps"))
         return
-    if given["timeline"]:
+    if timeline:
         lines = _write_timeline(sounds)
-    elif given["layout"] == "timestamps":
+    elif layout == "timestamps":
         lines = _write_timestamps(sounds, max_results is None)
     else:
-        lines = _write_table(sounds, given["top"])
+        lines = _write_table(sounds, top)
     for line in lines:
         click.echo(line)
 
@@ -116,12 +129,12 @@ def _write_timestamps(sounds: SoundEvents, only_first: bool) -> Iterator[str]:
         yield f"Timestamp {int(events[0].start_s * 1000)}: {heard}"
 
 
-def _as_table(audio: str, sounds: SoundEvents, given: dict[str, Any]) -> dict[str, Any]:
+def _as_table(audio: str, sounds: SoundEvents, top: int, timeline: bool, per_window: bool) -> dict[str, Any]:
     """All of it as plain JSON values; the timeline and the windows where they are asked for."""
-    table = {"source": audio, **sounds_table(sounds.summary.shortened(given["top"]))}
-    if given["timeline"]:
+    table = {"source": audio, **sounds_table(sounds.summary.shortened(top))}
+    if timeline:
         table["timeline"] = [_event_table(event) for event in sounds.timeline()]
-    if given["layout"] == "timestamps":
+    if per_window:
         table["per_window"] = [
             [_event_table(event) for event in sounds.window(index)] for index in range(sounds.summary.windows)
         ]

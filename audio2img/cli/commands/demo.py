@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from audio2img.cli.display import Display
 from audio2img.cli.job import run_job
-from audio2img.cli.options import json_option, talk_options
+from audio2img.cli.options import json_option, takes_wishes, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
-from audio2img.cli.stage_options import output_of
 from audio2img.config import embedded_models_dir
 from audio2img.pipeline import Pipeline
 from audio2img.pipeline.options import Options
+from audio2img.pipeline.wishes import Wishes
 
 DEMO_SEED = 7
 
@@ -24,20 +22,21 @@ DEMO_SEED = 7
 @click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done.")
 @json_option
 @talk_options
-def command(seed: int, as_json: bool, open_after: bool, **given: Any) -> None:
+@takes_wishes
+def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes: Wishes) -> None:
     """A spoken sentence becomes a picture, with nothing to download.
 
     Uses the embedded models, which know one small world of simple scenes.
     """
-    options = Options(seed=seed)
+    options = Options(seed=wishes.seed)
     sentence = embedded_models_dir() / "demo.flac"
     with (
-        Display(given["quiet"], given["verbose"]) as display,
+        Display(quiet, verbose) as display,
         Pipeline("mini", "mini-whisper", on_event=display) as pipeline,
     ):
         display.say(f"listening to {sentence}")
         drawing = run_job(pipeline, lambda: pipeline.run(sentence, options))
-        paths = drawing.save(output_of(given))
+        paths = drawing.save(wishes.output_path())
         if drawing.transcript is not None:
             display.say(f"heard “{drawing.transcript.text}”, drew “{drawing.prompt.text}”, and here it is:")
     print_drawing(drawing, paths, as_json)

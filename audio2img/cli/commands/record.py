@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from audio2img.cli.display import Display
 from audio2img.cli.job import run_job
-from audio2img.cli.options import microphone_options, talk_options
-from audio2img.cli.stage_options import live_input, open_pipeline
+from audio2img.cli.opening import open_pipeline
+from audio2img.cli.options import microphone_options, takes_wishes, talk_options
 from audio2img.config import expand_path
+from audio2img.pipeline.wishes import Wishes
 
 
 @click.command("record")
 @click.option(
     "-o",
     "--output",
+    "target",
     default="recording.wav",
     metavar="FILE",
     help="Where the sound goes: .wav, .flac, .opus, .m4a or .mp3.",
 )
 @microphone_options
 @talk_options
-def command(output: str, **given: Any) -> None:
+@takes_wishes
+def command(target: str, quiet: bool, verbose: bool, wishes: Wishes) -> None:
     """Record from a microphone into a file (16 kHz, mono). Prints its path.
 
     It begins with the first word and ends when the speaker stops, or at Enter or Ctrl-D.
     """
+    from audio2img.cli.stop_key import stop_key
     from audio2img.output.sound import sound_format, write_sound
 
-    path = expand_path(output)
+    path = expand_path(target)
     sound_format(path)  # before the microphone opens
-    with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
-        live = live_input(given)
+    with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
+        live = wishes.live(stop_key())
         clip = run_job(pipeline, lambda: pipeline.listen(live))
     click.echo(write_sound(clip, path))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,6 +11,7 @@ from audio2img.cli.display import Display
 from audio2img.cli.finished import Finished
 from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
+from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import (
     hear_options,
     json_option,
@@ -18,13 +19,14 @@ from audio2img.cli.options import (
     offline_option,
     picture_options,
     speech_options,
+    takes_wishes,
     talk_options,
 )
-from audio2img.cli.stage_options import live_input, make_options, open_pipeline, output_of
 from audio2img.errors import UsageError
 from audio2img.pipeline.checks import check
 from audio2img.pipeline.options import Options
 from audio2img.pipeline.redrawing import Changes
+from audio2img.pipeline.wishes import Wishes
 from audio2img.store.rows import Kind
 from audio2img.types import AudioClip, Hear
 
@@ -48,7 +50,18 @@ KINDS: dict[Hear, tuple[Kind, ...]] = {
 @offline_option
 @json_option
 @talk_options
-def command(audio: str | None, picture: str | None, as_json: bool, open_after: bool, **given: Any) -> None:
+@takes_wishes
+def command(
+    audio: str | None,
+    picture: str | None,
+    keep_audio: bool,
+    as_json: bool,
+    open_after: bool,
+    quiet: bool,
+    verbose: bool,
+    previews: bool,
+    wishes: Wishes,
+) -> None:
     """Speech, or any sound, to picture: the main job. Prints the picture's path.
 
     AUDIO is any sound or video file, or - for standard input. Without it you are listened to
@@ -56,34 +69,37 @@ def command(audio: str | None, picture: str | None, as_json: bool, open_after: b
     """
     if picture and audio:
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
-    if given["keep_audio"] and (picture or audio):
+    if keep_audio and (picture or audio):
         raise UsageError("--keep-audio keeps what the microphone hears", "leave it out, or leave AUDIO out")
-    finished = Finished(output_of(given))
+    finished = Finished(wishes.output_path())
+    display = Display(quiet, verbose, previews)
     with finished.printed(as_json, open_after):
         if picture:
-            _draw_again(picture, given, finished)
+            _draw_again(picture, wishes, display, finished)
         else:
-            _draw_sound(audio, given, finished)
+            options = wishes.options()
+            check(options, audio, wishes.output_path())
+            ensure_models(wishes, quiet, KINDS[options.hear])
+            _draw_sound(audio, wishes, display, finished, keep_audio)
 
 
-def _draw_sound(audio: str | None, given: dict[str, Any], finished: Finished) -> None:
-    options = make_options(given)
-    check(options, audio, output_of(given))
-    ensure_models(given, KINDS[options.hear])
+def _draw_sound(
+    audio: str | None, wishes: Wishes, display: Display, finished: Finished, keep_audio: bool
+) -> None:
+    from audio2img.cli.stop_key import stop_key
+
+    options = wishes.options()
     recordings: list[AudioClip] = []
-    with (
-        Display(given["quiet"], given["verbose"], given["previews"]) as display,
-        open_pipeline(given, display) as pipeline,
-    ):
-        source = live_input(given) if audio is None else audio
+    with display, open_pipeline(wishes, display) as pipeline:
+        source = wishes.live(stop_key()) if audio is None else audio
         try:
             run_job(
                 pipeline,
                 lambda: pipeline.run(source, options, on_clip=recordings.append, on_picture=finished),
             )
         finally:
-            if given["keep_audio"] and recordings:
-                _keep(recordings[0], finished.paths, output_of(given), display)
+            if keep_audio and recordings:
+                _keep(recordings[0], finished.paths, wishes.output_path(), display)
 
 
 def _keep(clip: AudioClip, pictures: list[Path], output: Path, display: Display) -> None:
@@ -96,34 +112,29 @@ def _keep(clip: AudioClip, pictures: list[Path], output: Path, display: Display)
     display.say(f"the recording is in {write_sound(clip, name.with_suffix('.wav'))}")
 
 
-def _draw_again(picture: str, given: dict[str, Any], finished: Finished) -> None:
+def _draw_again(picture: str, wishes: Wishes, display: Display, finished: Finished) -> None:
     from audio2img.output import read_ignored, read_record
     from audio2img.pipeline.redrawing import original_model
 
-    changes = _changes(given)
-    check(Options(count=given["count"], init_image=given["init_image"]), target=output_of(given))
+    changes = _changes(wishes)
+    check(Options(count=wishes.count, init_image=wishes.init_image), target=wishes.output_path())
     record = read_record(picture)
-    chosen = dict(given)
-    if not given["model"]:
-        chosen["model"], backend = original_model(record, Path(picture))
-        chosen["backend"] = given["backend"] or backend
-    with (
-        Display(given["quiet"], given["verbose"], given["previews"]) as display,
-        open_pipeline(chosen, display) as pipeline,
-    ):
+    if wishes.said("model") is None:
+        model, backend = original_model(record, Path(picture))
+        wishes = replace(wishes, model=model, backend=wishes.said("backend") or backend)
+    with display, open_pipeline(wishes, display) as pipeline:
         if ignored := read_ignored(picture):
             display.say(f"not repeated from {picture}: {', '.join(ignored)}")
         run_job(
             pipeline,
-            lambda: pipeline.redraw(record, changes, init_image=given["init_image"], on_picture=finished),
+            lambda: pipeline.redraw(record, changes, init_image=wishes.init_image, on_picture=finished),
         )
 
 
-def _changes(given: dict[str, Any]) -> Changes:
+def _changes(wishes: Wishes) -> Changes:
     """What the command line asks to be different."""
-    unusable = [name for name in ("style", "template", "translate", "language", "hear") if given.get(name)]
+    unusable = [name for name in ("style", "template", "translate", "language", "hear") if wishes.said(name)]
     if unusable:
         raise UsageError(f"--{unusable[0]} does not go with --from", "leave it out")
-    names = ("seed", "steps", "guidance", "scheduler", "size", "negative", "strength")
-    count = None if given["count"] == 1 else given["count"]
-    return Changes(**{name: given[name] for name in names}, count=count)
+    said = {one.name: wishes.said(one.name) for one in fields(Changes)}
+    return Changes(**{**said, "count": None if wishes.count == 1 else wishes.count})

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from audio2img.cli.display import Display
 from audio2img.cli.first_run import ensure_models
 from audio2img.cli.job import run_job
-from audio2img.cli.options import json_option, offline_option, speech_options, talk_options
+from audio2img.cli.opening import open_pipeline
+from audio2img.cli.options import json_option, offline_option, speech_options, takes_wishes, talk_options
 from audio2img.cli.results import print_json, transcript_table
-from audio2img.cli.stage_options import make_options, open_pipeline
+from audio2img.pipeline.wishes import Wishes
 
 
 @click.command("transcribe")
@@ -20,14 +19,15 @@ from audio2img.cli.stage_options import make_options, open_pipeline
 @offline_option
 @json_option
 @talk_options
-def command(audio: str, as_json: bool, **given: Any) -> None:
+@takes_wishes
+def command(audio: str, as_json: bool, quiet: bool, verbose: bool, wishes: Wishes) -> None:
     """Speech to text. Prints what is said.
 
     AUDIO is any sound or video file, or - for standard input.
     """
-    options = make_options(given)
-    ensure_models(given, ("speech",))
-    with Display(given["quiet"], given["verbose"]) as display, open_pipeline(given, display) as pipeline:
+    options = wishes.hearing_options()
+    ensure_models(wishes, quiet, ("speech",))
+    with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
         transcript = run_job(pipeline, lambda: pipeline.transcribe(audio, options))
     if as_json:
         print_json(transcript_table(transcript))

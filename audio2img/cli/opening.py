@@ -1,0 +1,12 @@
+"""From the wishes of a command to a pipeline that works on them."""
+
+from __future__ import annotations
+
+from audio2img.cli.display import Display
+from audio2img.pipeline.pipeline import Pipeline
+from audio2img.pipeline.wishes import Wishes
+
+
+def open_pipeline(wishes: Wishes, display: Display) -> Pipeline:
+    """Raises UsageError, which names the place, for wishes that cannot be."""
+    return Pipeline.of(wishes.models(), wishes.drawing(), display)
