@@ -6,6 +6,7 @@ whatever a catalogue asks for.
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -25,9 +26,35 @@ CORE_ML_PARTS = (
     ".bin", ".mil", ".json", ".mlmodel", ".net", ".shape", ".weights", ".txt", ".plist", ".layout",
 )  # fmt: skip
 
+MAX_PATH_CHARACTERS = 500
+MAX_DEPTH = 32
+MAX_NAME_BYTES = 255
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices of Windows
+
 GGML_MAGIC = struct.pack("<I", 0x67676D6C)
 TFLITE_MAGIC = b"TFL3"  # at byte 4, a FlatBuffers file identifier
 MAX_SAFETENSORS_HEADER_BYTES = 100_000_000
+
+
+def why_unsafe(path: object) -> str:
+    """Why this is no path of a file inside of a folder, on any system; "" for one that is.
+
+    What servers, archives, receipts and catalogues call a file is asked here before anything is done.
+    """
+    if not isinstance(path, str) or not path:
+        return "is no path"
+    if len(path) > MAX_PATH_CHARACTERS or path.count("/") >= MAX_DEPTH:
+        return "is too long or too deep"
+    if not path.isprintable():  # also without halves of characters, which have no bytes
+        return "has characters that cannot be printed"
+    if path.startswith("/") or "\\" in path or ":" in path:
+        return "has an absolute path"
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            return "leads out of its folder"
+        if len(part.encode()) > MAX_NAME_BYTES or RESERVED.fullmatch(part) or part.endswith((" ", ".")):
+            return "has a name that not every system has"
+    return ""
 
 
 def check_name(path: str, format_: Format) -> str:

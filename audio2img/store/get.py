@@ -129,7 +129,7 @@ class _Job:
         files = []
         for remote in listing.files:
             file = self._into_cache(listing, remote)
-            place_in_cache(listing, remote, self.reporter, self.patience)
+            place_in_cache(listing, remote)
             files.append(file)
         root = listing.snapshot
         if self.wanted.row.format == "coreml":

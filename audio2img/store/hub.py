@@ -8,21 +8,35 @@ the others. The layout: https://huggingface.co/docs/huggingface_hub/guides/manag
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audio2img.store.formats import check_name, is_pickle, is_weights
-from audio2img.store.patience import BUSY, InterruptionError, MirrorError, Patience, insist, retry_after_s
+from audio2img.files import move_over
+from audio2img.store.formats import check_name, is_pickle, is_weights, why_unsafe
+from audio2img.store.patience import (
+    BUSY,
+    InterruptionError,
+    MirrorError,
+    Patience,
+    insist,
+    retry_after_s,
+    within,
+)
 from audio2img.store.places import hub_cache_dir
 from audio2img.store.report import Reporter
 from audio2img.store.rows import FileSpec, Format, Mirror, Variant
 from audio2img.store.transfer import PART_SUFFIX, RemoteFile
 
 Result = TypeVar("Result")
-COMMIT_DIGITS = 40
+SHA1_DIGITS = 40
+SHA256_DIGITS = 64
+MAX_ENTRIES = 20_000
+LISTING_TIMEOUTS = 4  # so many time-outs until a hub's whole answer must be here
 N_TRIES_TO_LIST = 3
 
 
@@ -68,14 +82,19 @@ def list_hub_files(
 
     def ask() -> tuple[str, list[Any]]:
         commit = api.model_info(mirror.hub, revision=mirror.revision, timeout=patience.timeout_s).sha
-        if commit is None or len(commit) != COMMIT_DIGITS:
+        if commit is None or not is_hex(commit, SHA1_DIGITS):
             raise MirrorError("it does not say which commit it has")
-        tree = api.list_repo_tree(mirror.hub, recursive=True, revision=commit)
-        return commit, [entry for entry in tree if isinstance(entry, RepoFile)]
+        entries: list[Any] = []
+        for entry in api.list_repo_tree(mirror.hub, recursive=True, revision=commit):
+            entries.append(entry)
+            if len(entries) > MAX_ENTRIES:
+                raise MirrorError(f"it lists more than {MAX_ENTRIES:,} files")
+        return commit, [entry for entry in entries if isinstance(entry, RepoFile)]
 
     # Where nobody answers at all the next mirror is the better bet: fewer tries than for a file.
     impatience = replace(patience, n_tries=min(N_TRIES_TO_LIST, patience.n_tries))
     commit, entries = _ask_hub("its list of files", ask, reporter, impatience)
+    # From here on nothing in the listing is unchecked.
     chosen = _choose(entries, variant, format_, reporter)
     files = []
     for entry, spec in chosen:
@@ -107,6 +126,8 @@ def _choose(
         for path in by_path
         if path in specs or any(fnmatchcase(path, pattern) for pattern in variant.patterns)
     ]
+    for path in fitting:
+        _check_entry(by_path[path])
     pickles = [path for path in fitting if is_pickle(path, format_)]
     taken = [path for path in fitting if not check_name(path, format_)]
     if not any(is_weights(path, format_) for path in taken):
@@ -114,8 +135,28 @@ def _choose(
             raise MirrorError(f"it holds its weights only as a pickle, which is refused: {pickles[0]}")
         raise MirrorError("it has none of the files that are asked for")
     if pickles:
-        reporter.say(f"left out, because a pickle can run any program: {', '.join(pickles)}")
+        more = f" and {len(pickles) - 3} more" if len(pickles) > 3 else ""
+        reporter.say(f"left out, because a pickle can run any program: {', '.join(pickles[:3])}{more}")
     return [(by_path[path], specs.get(path, FileSpec(path))) for path in taken]
+
+
+def _check_entry(entry: Any) -> None:
+    """Raises MirrorError unless the hub names a file inside of its folder, with hashes that are some.
+
+    The names of files on this machine are made of them.
+    """
+    if reason := why_unsafe(entry.path):
+        raise MirrorError(f"refused: {entry.path!r} in its list {reason}")
+    is_size = isinstance(entry.size, int) and not isinstance(entry.size, bool) and entry.size >= 0
+    is_named = is_hex(entry.blob_id, SHA1_DIGITS) and (
+        entry.lfs is None or is_hex(entry.lfs.sha256, SHA256_DIGITS)
+    )
+    if not is_size or not is_named:
+        raise MirrorError(f"refused: what its list says of {entry.path} is no size and hash")
+
+
+def is_hex(text: object, n_digits: int) -> bool:
+    return isinstance(text, str) and re.fullmatch(f"[0-9a-f]{{{n_digits}}}", text) is not None
 
 
 def _compare(path: str, size_bytes: int, lfs_sha256: str | None, spec: FileSpec) -> None:
@@ -129,18 +170,20 @@ def _compare(path: str, size_bytes: int, lfs_sha256: str | None, spec: FileSpec)
         )
 
 
-def place_in_cache(listing: Listing, remote: RemoteFile, reporter: Reporter, patience: Patience) -> Path:
-    """Let huggingface_hub find the blob and make the snapshot's entry for it; gives that entry."""
-    from huggingface_hub import hf_hub_download
+def place_in_cache(listing: Listing, remote: RemoteFile) -> Path:
+    """Make the snapshot's entry for a blob that is here; gives it. Raises OSError.
 
-    def place() -> str:
-        path: str = hf_hub_download(listing.repo, remote.path, revision=listing.commit)
-        return path
-
-    entry = Path(_ask_hub(remote.path, place, reporter, patience))
-    blob = listing.blob(remote)
-    if blob.exists() and not entry.samefile(blob):  # no links on this system: it has made a copy
-        blob.unlink()
+    As huggingface_hub lays it out, which would ask the hub once more and go by its headers: a link to
+    the blob, or, on systems without links, the file itself.
+    """
+    entry, blob = listing.snapshot / remote.path, listing.blob(remote)
+    if not entry.exists():
+        entry.unlink(missing_ok=True)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            entry.symlink_to(os.path.relpath(blob, entry.parent))
+        except OSError:
+            move_over(blob, entry)
     return entry
 
 
@@ -150,7 +193,7 @@ def _ask_hub(what: str, call: Callable[[], Result], reporter: Reporter, patience
 
     def attempt() -> Result:
         try:
-            return call()
+            return within(LISTING_TIMEOUTS * patience.timeout_s, call)
         except errors.GatedRepoError as error:
             wish = "its owner wants you to accept the terms on its page, and a token in HF_TOKEN"
             raise MirrorError(wish) from error
@@ -172,7 +215,12 @@ def _ask_hub(what: str, call: Callable[[], Result], reporter: Reporter, patience
             library = type(error).__module__.partition(".")[0]
             if isinstance(error, OSError) or library in ("httpx", "httpx2", "httpcore", "requests"):
                 raise InterruptionError(f"no answer ({error or type(error).__name__})") from error
-            raise
+            if isinstance(error, (MirrorError, InterruptionError, MemoryError)):
+                raise
+            # Not its JSON, as where a network wants one to sign in on a page of its own first.
+            raise MirrorError(
+                "it does not answer as a hub does (does this network want a sign-in?)"
+            ) from error
 
     return insist(what, attempt, reporter, patience)
 

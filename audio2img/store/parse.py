@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, get_args
 
 from audio2img.config import read_toml
 from audio2img.errors import UsageError
 from audio2img.machine import Platform
-from audio2img.store.formats import check_name
+from audio2img.store.formats import check_name, why_unsafe
 from audio2img.store.rows import FileSpec, Format, Kind, Mirror, ModelRow, Variant
 
 TEXTS = ("name", "kind", "format", "title", "purpose", "licence", "licence_url")
@@ -27,6 +27,7 @@ MIRROR_FIELDS = {"hub": str, "revision": str, "url": str}
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
+REVISION = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,6 +74,9 @@ class _RowParser:
             vocabulary=self.table.get("vocabulary", ""),
             min_probability=self.table.get("min_probability"),
         )
+        for inside in (row.embedded, row.embedded_diffusers):
+            if inside and why_unsafe(inside):
+                raise self._wrong(f"has an embedded model at {inside!r}")
         self._check_together(row)
         return row
 
@@ -94,6 +98,10 @@ class _RowParser:
 
     def _variant(self, table: Any, format_: Format) -> Variant:
         self._check_fields(table, VARIANT_FIELDS, "a variant")
+        if (folder := table.get("folder")) and why_unsafe(folder):
+            raise self._wrong(f"has a folder {folder!r}")
+        if not all(isinstance(pattern, str) for pattern in table.get("patterns", [])):
+            raise self._wrong("has patterns that are no texts")
         return Variant(
             name=self._checked_name(table["name"]) if "name" in table else "",
             files=tuple(self._file(file, format_) for file in table.get("files", [])),
@@ -105,8 +113,7 @@ class _RowParser:
     def _file(self, table: Any, format_: Format) -> FileSpec:
         self._check_fields(table, FILE_FIELDS, "a file")
         path = str(table.get("path", ""))
-        parts = PurePosixPath(path).parts
-        if not parts or PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path:
+        if why_unsafe(path):
             raise self._wrong(f"has a file with the path {path!r}")
         sha256 = table.get("sha256")
         if sha256 is not None and not SHA256.fullmatch(sha256):
@@ -126,7 +133,10 @@ class _RowParser:
             raise self._wrong(f"has a hub that is no owner/name: {hub!r}")
         if url and not url.startswith(("https://", "http://")):
             raise self._wrong(f"has a url that is neither https nor http: {url!r}")
-        return Mirror(hub, table.get("revision", "main"), url)
+        revision = table.get("revision", "main")
+        if not REVISION.fullmatch(revision):
+            raise self._wrong(f"has a revision that is none: {revision!r}")
+        return Mirror(hub, revision, url)
 
     def _check_together(self, row: ModelRow) -> None:
         if row.embedded:

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from audio2img.background import in_background
 from audio2img.store.report import Reporter
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 """HTTP answers that may be another one a little later."""
 
+MAX_REASON_CHARACTERS = 300
+POLL_S = 0.2  # on Windows Ctrl-C waits for as long
+
 Result = TypeVar("Result")
 
 
 class MirrorError(Exception):
-    """This mirror cannot give what was asked; another may. The text says why."""
+    """This mirror cannot give what was asked; another may. The text says why, in a few words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(in_short(reason))
 
 
 class InterruptionError(Exception):
     """Something that may be over at the next try. wait_s: how long the server asks to wait."""
 
     def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
+        super().__init__(in_short(reason))
         self.wait_s = wait_s
+
+
+def in_short(text: str) -> str:
+    """What a server said, on one line that can be printed: it may have said anything."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    too_long = len(line) > MAX_REASON_CHARACTERS
+    return f"{line[: MAX_REASON_CHARACTERS - 1]}…" if too_long else line
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,8 @@ def insist(
 ) -> Result:
     """The result of `attempt`, which is called again after every InterruptionError.
 
-    progress: a number that grows when an attempt was not in vain. Raises MirrorError when patience ends.
+    progress: a number that grows when an attempt was not in vain, and may not grow for ever. Raises
+    MirrorError when patience ends.
     """
     n_failed = 0
     while True:
@@ -82,9 +99,34 @@ def insist(
 def retry_after_s(headers: Any) -> float | None:
     """Retry-After in seconds; it may be a number of them or a date (RFC 9110, 10.2.3)."""
     text = (headers.get("Retry-After") or "").strip() if headers is not None else ""
-    if text.isdigit():
-        return float(text)
+    seconds = whole_number(text)
+    if seconds is not None:
+        return float(seconds)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, OSError):
         return None
+
+
+def whole_number(text: str) -> int | None:
+    """The number in a header: ASCII digits, and no more than 18; None for anything else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def within(
+    limit_s: float, call: Callable[[], Result], discard: Callable[[Result], object] = lambda result: None
+) -> Result:
+    """The result of `call`, unless it takes longer than this: a time-out of sockets alone never ends
+    with a server that sends a byte now and then.
+
+    discard: what to do with a result that comes too late. Raises InterruptionError.
+    """
+    future = in_background(call)
+    deadline = time.monotonic() + limit_s
+    while not future.done():
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            future.add_done_callback(lambda late: discard(late.result()) if not late.exception() else None)
+            raise InterruptionError(f"no whole answer in {limit_s:.0f} s")
+        futures.wait([future], min(POLL_S, left_s))
+    return future.result()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audio2img.files import replace_file
+from audio2img.store.formats import why_unsafe
 from audio2img.store.places import make_folder, receipts_dir
 
 
@@ -87,13 +88,16 @@ def read_receipt(key: str) -> Receipt | None:
     """The receipt of the model `key`; None where there is none that can be read."""
     try:
         table = json.loads((receipts_dir() / f"{key}.json").read_text(encoding="utf-8"))
-        return _from_table(table)
-    except (OSError, ValueError, TypeError, KeyError):
+        receipt = _from_table(table)
+        return receipt if receipt.key == key else None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 
 def _from_table(table: dict[str, Any]) -> Receipt:
     files = tuple(InstalledFile(**file) for file in table.pop("files"))
+    if any(why_unsafe(file.path) for file in files) or "/" in table["key"]:
+        raise ValueError("files outside of the model's folder")
     licence = LicenceRecord(**table.pop("licence"))
     return Receipt(**table, files=files, licence=licence)
 

@@ -9,18 +9,28 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from audio2img.errors import MachineError
 from audio2img.files import move_over, sync_file, sync_folder
-from audio2img.store.patience import BUSY, InterruptionError, MirrorError, Patience, insist, retry_after_s
+from audio2img.store.patience import (
+    BUSY,
+    InterruptionError,
+    MirrorError,
+    Patience,
+    insist,
+    retry_after_s,
+    whole_number,
+    within,
+)
 from audio2img.store.places import ensure_room, make_folder
 from audio2img.store.report import Reporter
 
@@ -28,9 +38,16 @@ if TYPE_CHECKING:
     import ssl
 
 BLOCK_BYTES = 256 << 10
+LEAST_PROGRESS_BYTES = 64 << 10  # a try that brings less was in vain
+LEAST_BYTES_PER_S = 1000
+MAX_UNSAID_BYTES = 8 << 30  # of a file whose length neither the catalogue nor the server says
 DISK_FULL = ("ENOSPC", "EDQUOT", "EFBIG")
 PART_SUFFIX = ".audio2img-part"
+HEAD_TIMEOUTS = 2  # so many time-outs until the head of an answer must be here
 NOTE_SUFFIX = ".audio2img-note"  # beside a partial file: which version of what it is a part of
+
+
+Noted = TypeVar("Noted")
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,7 @@ class _Download:
         self.total: int | None = remote.size_bytes
         self.hashed = Hashes(remote.size_bytes)
         self.is_resumed = False
+        self.most = 0
 
     def run(self) -> str:
         """Fetch until the part is whole and right; gives its SHA-256."""
@@ -115,7 +133,13 @@ class _Download:
         return self.hashed.sha256.hexdigest()
 
     def _fetch_all(self) -> None:
-        insist(self.remote.path, self._attempt, self.reporter, self.patience, self._here)
+        self.most = 0
+        insist(self.remote.path, self._attempt, self.reporter, self.patience, self._progress)
+
+    def _progress(self) -> int:
+        """Grows by one for every LEAST_PROGRESS_BYTES that were never here before."""
+        self.most = max(self.most, self._here())
+        return self.most // LEAST_PROGRESS_BYTES
 
     def _attempt(self) -> None:
         """Ask for what is missing and write it down. Returns when the part is whole."""
@@ -139,19 +163,25 @@ class _Download:
         self.total = have
 
     def _receive(self, response: http.client.HTTPResponse, stream: IO[bytes], have: int) -> int:
+        since_s, since_bytes = time.monotonic(), have
         while True:
             try:
                 block = response.read1(BLOCK_BYTES)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:
                 raise InterruptionError(f"the connection broke ({_reason(error)})") from error
             if not block:
                 return have
+            if (took_s := time.monotonic() - since_s) > self.patience.timeout_s:
+                if have + len(block) - since_bytes < LEAST_BYTES_PER_S * took_s:
+                    raise InterruptionError(f"less than {LEAST_BYTES_PER_S:,} bytes a second came")
+                since_s, since_bytes = time.monotonic(), have
             _write_all(stream, block)
             self.hashed.update(block)
             have += len(block)
-            if self.total is not None and have > self.total:
+            if have > (MAX_UNSAID_BYTES if self.total is None else self.total):
+                limit = MAX_UNSAID_BYTES if self.total is None else self.total
                 self._start_over()
-                raise MirrorError(f"{self.remote.path}: longer than the {self.total:,} bytes it should have")
+                raise MirrorError(f"{self.remote.path}: longer than the {limit:,} bytes it may have")
             self.reporter.advance(self.remote.path, have, self.total)
 
     def _here(self) -> int:
@@ -160,6 +190,8 @@ class _Download:
     def _prepare_part(self) -> int:
         """How many bytes of the part can be used; those that cannot are dropped. Hashes what is used."""
         have = self._here()
+        if have and self.total is None:
+            self.total = self._noted("total", int)
         too_long = self.total is not None and have > self.total
         if have and (too_long or not (self.remote.is_fixed or self._validator())):
             self._start_over()
@@ -182,11 +214,15 @@ class _Download:
 
     def _validator(self) -> str | None:
         """What names the version that the part is of, if it came from the same address."""
+        return self._noted("validator", str)
+
+    def _noted(self, name: str, kind: type[Noted]) -> Noted | None:
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            value = note[name] if note["url"] == self.remote.url else None
+        except (OSError, ValueError, TypeError, LookupError):
             return None
-        return note["validator"] if note.get("url") == self.remote.url else None
+        return value if isinstance(value, kind) else None
 
     def _open(self, have: int) -> http.client.HTTPResponse | None:
         """The server's answer; None where it says that there is nothing more than is here."""
@@ -195,14 +231,24 @@ class _Download:
             headers["Range"] = f"bytes={have}-"
             if not self.remote.is_fixed and (validator := self._validator()):
                 headers["If-Range"] = validator
+        timeout_s = self.patience.timeout_s
         try:
-            return open_url(self.remote.url, headers, self.patience.timeout_s)
+            return within(
+                HEAD_TIMEOUTS * timeout_s,
+                lambda: open_url(self.remote.url, headers, timeout_s),
+                lambda late: late.close(),
+            )
         except urllib.error.HTTPError as error:
             with error:
-                if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+                is_whole = error.headers.get("Content-Range") == f"bytes */{have}"
+                if error.code == 416 and is_whole and self.total in (None, have):
                     return None
                 raise self._refusal(error) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
+            if isinstance(error, http.client.InvalidURL) or not isinstance(
+                error, (OSError, http.client.HTTPException)
+            ):  # the catalogue's address, or where it leads
+                raise MirrorError(f"{self.remote.path}: not an address ({_reason(error)})") from error
             raise InterruptionError(f"no answer ({_reason(error)})") from error
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
@@ -225,12 +271,18 @@ class _Download:
             begin, total = _content_range(response)
             if begin != have:
                 raise MirrorError(f"{self.remote.path}: the server sends another part than was asked for")
+            if not self.remote.is_fixed and _validator_of(response) != self._validator():
+                self._start_over()
+                raise InterruptionError("the file is another one now: starting over")
         elif have:  # it sends all again: it knows no ranges, or the file has changed
             self._start_over()
             have = 0
             self.hashed = Hashes(self.remote.size_bytes)
         if self.total is not None and total is not None and total != self.total:
+            is_noted = self.remote.size_bytes is None
             self._start_over()
+            if is_noted:
+                raise InterruptionError(f"the file has {total:,} bytes now: starting over")
             raise MirrorError(
                 f"{self.remote.path}: wrong length: {total:,} bytes where {self.total:,} are expected"
             )
@@ -240,10 +292,7 @@ class _Download:
         return have
 
     def _write_note(self, response: http.client.HTTPResponse) -> None:
-        etag = response.headers.get("ETag", "")
-        strong = etag if etag.startswith('"') else None
-        validator = strong or response.headers.get("Last-Modified")
-        note = {"url": self.remote.url, "validator": validator}
+        note = {"url": self.remote.url, "validator": _validator_of(response), "total": self.total}
         self.note.write_text(json.dumps(note), encoding="utf-8")
 
 
@@ -299,6 +348,15 @@ def hash_file(
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but takes no secret to another host, and none from https to http."""
 
+    def http_error_302(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except (ValueError, http.client.InvalidURL):  # an address that is none
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
@@ -333,18 +391,21 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _length(response: http.client.HTTPResponse) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdigit() else None
+    return whole_number(response.headers.get("Content-Length", ""))
+
+
+def _validator_of(response: http.client.HTTPResponse) -> str | None:
+    """What names the version of a file: a strong ETag, or the time it was changed."""
+    etag: str = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def _content_range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
     """(first byte, bytes in all) of an answer 206: `bytes 500-999/1000`."""
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
-    begin = span.partition("-")[0]
-    if unit != "bytes" or not begin.isdigit():
-        return -1, None
-    return int(begin), int(total) if total.isdigit() else None
+    begin = whole_number(span.partition("-")[0])
+    return (-1, None) if unit != "bytes" or begin is None else (begin, whole_number(total))
 
 
 def _reason(error: BaseException) -> str:

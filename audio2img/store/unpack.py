@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from audio2img.files import sync_file
-from audio2img.store.formats import check_name, is_pickle
+from audio2img.store.formats import check_name, is_pickle, why_unsafe
 from audio2img.store.patience import MirrorError
 from audio2img.store.places import ensure_room
 from audio2img.store.receipts import InstalledFile
@@ -20,7 +20,8 @@ ALWAYS_FINE_BYTES = 64 << 20
 MAX_MEMBERS = 20_000
 BLOCK_BYTES = 1 << 20
 IS_ENCRYPTED = 0x1
-DRIVE = re.compile(r"[A-Za-z]:")
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError)
+"""What zipfile raises for archives that are none."""
 
 
 def unpack_zip(archive: Path, folder: Path, format_: Format) -> tuple[InstalledFile, ...]:
@@ -35,7 +36,7 @@ def unpack_zip(archive: Path, folder: Path, format_: Format) -> tuple[InstalledF
             members = _checked_members(zipped, archive, format_)
             ensure_room(folder, sum(member.file_size for member in members), f"unpacking {archive.name}")
             return tuple(_unpack_member(zipped, member, folder) for member in members)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except DAMAGE as error:
         raise MirrorError(f"{archive.name}: it is damaged: {error}") from error
 
 
@@ -69,14 +70,14 @@ def _is_litter(name: str) -> bool:
 def _why_refused(info: zipfile.ZipInfo, format_: Format) -> str:
     name = info.filename
     mode = info.external_attr >> 16
-    if name.startswith("/") or "\\" in name or DRIVE.match(name) or "\0" in info.orig_filename:
-        return "has an absolute path"
-    if any(part in ("..", ".") for part in name.split("/")) or not all(name.split("/")):
-        return "leads out of its folder"
+    if reason := why_unsafe(info.orig_filename) or why_unsafe(name):
+        return reason
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "is a link or another special file"
     if info.flag_bits & IS_ENCRYPTED:
         return "is encrypted"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is packed in a way that is not known here"
     return "is a pickle, which can run any program" if is_pickle(name, format_) else ""
 
 

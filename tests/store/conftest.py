@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from huggingface_hub import constants
 
 PIECE_BYTES = 16 << 10
 COMMIT = "c" * 40
@@ -33,7 +34,9 @@ class Fault:
 
     status, headers: answer this instead. cut: close the connection after so many bytes of the body.
     wrong: flip a bit of the first byte. extra: promise and send so many bytes too many (too few where
-    negative). pause_s: before every piece of the body. redirect: where to. gone: forget the validator.
+    negative). pause_s: before every piece of the body. redirect: where to. raw: the whole answer as it
+    goes over the wire, piece by piece, to a request that begins at so many bytes; then the connection
+    is closed.
     """
 
     status: int = 0
@@ -44,6 +47,7 @@ class Fault:
     pause_s: float = 0.0
     redirect: str = ""
     ignores_ranges: bool = False
+    raw: Callable[[int], Iterable[bytes]] | None = None
 
 
 @dataclass
@@ -89,6 +93,7 @@ class Server(ThreadingHTTPServer):
         self.always: dict[str, Fault] = {}
         self.asked: list[Asked] = []
         self.piece_s = 0.0
+        self.twist: Callable[[Any], Any] = lambda table: table  # of every answer of the hub's API
         self.guard = threading.Lock()
 
     @property
@@ -129,7 +134,9 @@ class Handler(BaseHTTPRequestHandler):
         self.asked = asked
         parts = path.strip("/").split("/")
         fault = self.server.next_fault(path) if self.command == "GET" else Fault()
-        if fault.status:
+        if fault.raw is not None:
+            self._send_raw(fault.raw)
+        elif fault.status:
             self._send(fault.status, fault.headers, b"no")
         elif fault.redirect:
             self._send(302, {"Location": fault.redirect}, b"")
@@ -204,8 +211,15 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
+    def _send_raw(self, raw: Callable[[int], Iterable[bytes]]) -> None:
+        self.asked.begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        for piece in raw(self.asked.begin):
+            self.wfile.write(piece)
+            self.asked.sent += len(piece)
+        self.close_connection = True
+
     def _send_json(self, table: Any) -> None:
-        self._send(200, {"Content-Type": "application/json"}, json.dumps(table).encode())
+        self._send(200, {"Content-Type": "application/json"}, json.dumps(self.server.twist(table)).encode())
 
     def _send_file(self, data: bytes, headers: dict[str, str], fault: Fault) -> None:
         total = len(data) + fault.extra
@@ -278,6 +292,13 @@ def online(server: Server, private_home: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_HOME", str(private_home / "hf"))
+    # In this process huggingface_hub has read all that already.
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(private_home / "hf" / "hub"))
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     monkeypatch.setenv("no_proxy", "*")
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):

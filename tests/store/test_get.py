@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,13 +10,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from audio2img.config import data_dir
-from audio2img.store.receipts import installed
+from audio2img.errors import ModelError
+from audio2img.store.catalog import find_wanted
+from audio2img.store.get import get_model
+from audio2img.store.patience import Patience
+from audio2img.store.receipts import (
+    InstalledFile,
+    LicenceRecord,
+    Receipt,
+    installed,
+    read_receipt,
+    write_receipt,
+)
+from audio2img.store.report import Reporter
 
 FILE = ("someone/speech", "ggml-x.bin")
 FETCH = f"import huggingface_hub; huggingface_hub.hf_hub_download(*{FILE})"
@@ -398,3 +412,73 @@ def test_the_embedded_models_never_need_the_network(
     done = audio2img("run", demo_audio, *names, "--steps", "1", "-o", tmp_path / "a.png")
     assert done.returncode == 0, done.stderr
     assert server.asked == []
+
+
+HOSTILE_PATHS = ["{victim}", "../../../../../../../../..{victim}", "a/../../b.bin", "..\\\\b.bin", "C:/b.bin",
+                 "a//b.bin", "a\x1b[31m.bin", "x/" * 2000 + "b.bin", "aux.bin", "\ud800.bin"]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["path", "oid", "lfs", "sha", "size"])
+@pytest.mark.parametrize("hostile", HOSTILE_PATHS)
+def test_a_hostile_listing_touches_nothing(
+    server: Any, shelf: Any, tmp_path: Path, field: str, hostile: str
+) -> None:
+    victim = tmp_path / "victim.bin"
+    victim.write_bytes(b"kept")
+    hostile = hostile.format(victim=victim)
+    commit = hashlib.sha1(repr((field, hostile)).encode()).hexdigest()  # listings are cached by it
+    server.repos[f"own/{commit}"] = shelf.repo({"w.bin": shelf.weights(1000)}, (".bin",), commit)
+    server.twist = lambda table: twist(table, field, hostile)
+    shelf.write(shelf.row("hostile", f'mirrors = [{{ hub = "own/{commit}" }}]\npatterns = ["*.bin"]'))
+    with pytest.raises(ModelError, match="could not be downloaded") as caught:
+        get_model(find_wanted("hostile"), LicenceRecord("MIT", ""), Reporter(), Patience(timeout_s=2.0))
+    assert len(caught.value.message) < 1000
+    assert victim.read_bytes() == b"kept"
+    assert not server.bodies("/cdn/")
+
+
+def twist(table: Any, field: str, value: str) -> Any:
+    """An answer of the hub's API with `value` in the place of what is true."""
+    if isinstance(table, dict):
+        return {**table, "sha": value} if field == "sha" else table
+    for entry in table:
+        if field == "lfs":
+            entry["lfs"]["oid"] = value
+        elif field != "sha":
+            entry[field] = value
+    return table
+
+
+def test_a_sign_in_page_instead_of_a_hub_leads_to_the_next_mirror(
+    audio2img: Command, server: Any, shelf: Any
+) -> None:
+    data = shelf.weights(1000)
+    server.files["/w.bin"] = data
+    server.repos["own/er"] = shelf.repo({"w.bin": data})
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Please sign in</html>"
+    server.always["/api/models/own/er/revision/main"] = shelf.fault(raw=lambda begin: [page])
+    server.always["/api/models/own/er"] = shelf.fault(raw=lambda begin: [page])
+    mirrors = f'mirrors = [{{ hub = "own/er" }}, {{ url = "{server.url}/w.bin" }}]'
+    shelf.write(
+        shelf.row("signed", f'{mirrors}\nfiles = [{{ path = "w.bin", sha256 = "{shelf.sha256(data)}" }}]')
+    )
+    done = audio2img("models", "get", "signed", "--accept-license")
+    assert done.returncode == 0, done.stderr
+    assert "own/er at main: it does not answer as a hub does" in done.stderr
+
+
+def test_an_endless_listing_ends(server: Any, shelf: Any) -> None:
+    server.repos["own/long"] = shelf.repo({f"{n}.txt": b"x" for n in range(20_001)}, commit="e" * 40)
+    shelf.write(shelf.row("long", 'mirrors = [{ hub = "own/long" }]\npatterns = ["*.bin"]'))
+    with pytest.raises(ModelError, match=r"lists more than 20,000 files"):
+        get_model(find_wanted("long"), LicenceRecord("MIT", ""), Reporter(), Patience())
+
+
+def test_a_receipt_with_files_elsewhere_is_not_believed(private_home: Path) -> None:
+    receipt = Receipt(
+        "x", "x", "speech", "ggml", "", "", "", LicenceRecord("", ""), (InstalledFile("../y", 1, ""),)
+    )
+    write_receipt(receipt)
+    assert read_receipt("x") is None
+    write_receipt(replace(receipt, files=(InstalledFile("y", 1, ""),)))
+    assert read_receipt("x") is not None

@@ -6,12 +6,15 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from audio2img.errors import MachineError
+from audio2img.store import transfer
 from audio2img.store.patience import MirrorError, Patience
 from audio2img.store.report import Reporter
 from audio2img.store.transfer import NOTE_SUFFIX, PART_SUFFIX, RemoteFile, fetch_file
@@ -244,6 +247,7 @@ sys.path.insert(0, sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
 from pathlib import Path
 from audio2img.errors import MachineError
+from audio2img.store import transfer
 from audio2img.store.report import Reporter
 from audio2img.store.patience import Patience
 from audio2img.store.transfer import RemoteFile, fetch_file
@@ -309,3 +313,161 @@ def test_a_disk_that_gets_full_meanwhile(server: Any, shelf: Any, tmp_path: Path
         assert not Desk(disk / "more").part.exists()  # refused before the first byte is written
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def head(status: str, **headers: object) -> bytes:
+    """The head of an answer; `_` stands for `-`."""
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode()
+
+
+def forever(first: bytes, then: bytes, pause_s: float = 0.0) -> Iterator[bytes]:
+    yield first
+    while True:
+        time.sleep(pause_s)
+        yield then
+
+
+def n_asked(server: Any) -> int:
+    return sum(one.path == "/x.bin" for one in server.asked)
+
+
+def test_a_file_without_a_hash_that_the_server_cut_short_is_not_whole(
+    server: Any, shelf: Any, desk: Desk, url: str
+) -> None:
+    """It gives 90,000 of its bytes, and then says that there are no more."""
+    server.faults["/x.bin"] = [
+        shelf.fault(cut=90_000),
+        shelf.fault(status=416, headers={"Content-Range": "bytes */90000"}),
+    ]
+    assert desk.fetch(url) == SHA256
+    assert [body.begin for body in server.bodies("/x.bin")] == [0, 0]
+
+
+def test_so_it_is_in_the_next_call(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.faults["/x.bin"] = [
+        shelf.fault(cut=90_000),
+        shelf.fault(status=404),
+        shelf.fault(status=416, headers={"Content-Range": "bytes */90000"}),
+    ]
+    with pytest.raises(MirrorError, match="404"):
+        desk.fetch(url)
+    assert desk.fetch(url) == SHA256
+
+
+def test_two_versions_of_a_file_are_not_mixed(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    """A server that ignores If-Range and goes on with another file of the same length."""
+    total = len(DATA)
+
+    def go_on(begin: int) -> Iterator[bytes]:
+        yield head(
+            "206 Partial Content",
+            ETag='"another"',
+            Content_Range=f"bytes {begin}-{total - 1}/{total}",
+            Content_Length=total - begin,
+        )
+        yield bytes(total - begin)
+
+    server.faults["/x.bin"] = [shelf.fault(cut=90_000), shelf.fault(raw=go_on)]
+    assert desk.fetch(url) == SHA256
+    assert desk.final.read_bytes() == DATA
+    assert "another one now" in " ".join(desk.talk.lines)
+
+
+def test_a_file_that_got_longer_begins_again(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    def go_on(begin: int) -> Iterator[bytes]:
+        etag = f'"{hashlib.md5(DATA).hexdigest()}"'
+        total = len(DATA) + 5
+        span = f"bytes {begin}-{total - 1}/{total}"
+        yield head("206 Partial Content", ETag=etag, Content_Range=span, Content_Length=total - begin)
+
+    server.faults["/x.bin"] = [shelf.fault(cut=90_000), shelf.fault(raw=go_on)]
+    assert desk.fetch(url) == SHA256
+    assert f"{len(DATA) + 5:,} bytes now" in " ".join(desk.talk.lines)
+
+
+ODD_NUMBERS = ["²", "٣", "9" * 5000, "-1", "1e3", "0x10", ""]
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+def test_odd_numbers_in_headers_are_no_fault_of_ours(
+    server: Any, shelf: Any, desk: Desk, url: str, number: str
+) -> None:
+    odd = number.encode().decode("latin-1")
+    etag = f'"{hashlib.md5(DATA).hexdigest()}"'
+    busy = shelf.fault(raw=lambda begin: [head("429 Busy", Retry_After=number, Content_Length=0)])
+    cut = shelf.fault(cut=1000)
+    part = shelf.fault(
+        raw=lambda begin: [
+            head(
+                "206 Partial Content", ETag=etag, Content_Range=f"bytes {number}-5/{number}", Content_Length=0
+            )
+        ]
+    )
+    server.faults["/x.bin"] = [busy, cut, part, shelf.fault(headers={"Content-Length": odd})]
+    with pytest.raises(MirrorError, match="another part"):
+        desk.fetch(url)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://[::1", "http://127.0.0.1:99999999/", "http:///x", "//", "http://127.0.0.1:x/"],
+)
+def test_a_redirect_to_nowhere_is_told(server: Any, shelf: Any, desk: Desk, url: str, location: str) -> None:
+    server.always["/x.bin"] = shelf.fault(redirect=location)
+    with pytest.raises(MirrorError):
+        desk.fetch(url, Patience(n_tries=1, first_wait_s=0.05, timeout_s=1.0))
+
+
+def test_the_same_bytes_again_are_no_progress(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    """Cut, then told that the file is another one, and so on for ever."""
+    cut = shelf.fault(cut=400_000)
+    refusal = shelf.fault(status=416, headers={"Content-Range": "bytes */7"})
+    server.faults["/x.bin"] = [cut, refusal] * 50
+    with pytest.raises(MirrorError, match="3 times"):
+        desk.fetch(url)
+    assert n_asked(server) <= 5
+
+
+def test_a_byte_an_answer_is_no_progress(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.always["/x.bin"] = shelf.fault(cut=2)
+    with pytest.raises(MirrorError, match="3 times"):
+        desk.fetch(url)
+    assert n_asked(server) == 3
+
+
+IMPATIENT = Patience(n_tries=2, first_wait_s=0.05, timeout_s=0.2)
+
+
+def test_a_trickling_body_ends(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    full = head("200 OK", Content_Length=10**6, ETag='"1"')
+    server.always["/x.bin"] = shelf.fault(raw=lambda begin: forever(full, b"x", 0.02))
+    with pytest.raises(MirrorError, match="bytes a second came, 2 times"):
+        desk.fetch(url, IMPATIENT)
+
+
+def test_a_trickling_head_ends(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.always["/x.bin"] = shelf.fault(raw=lambda begin: forever(b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.02))
+    with pytest.raises(MirrorError, match="no whole answer"):
+        desk.fetch(url, IMPATIENT)
+
+
+def test_an_endless_body_ends(
+    server: Any, shelf: Any, desk: Desk, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "MAX_UNSAID_BYTES", 1 << 20)
+    chunked = head("200 OK", Transfer_Encoding="chunked", ETag='"1"')
+    chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+    server.always["/x.bin"] = shelf.fault(raw=lambda begin: forever(chunked, chunk))
+    with pytest.raises(MirrorError, match=r"longer than the 1,048,576 bytes"):
+        desk.fetch(url)
+    assert not desk.part.exists()
+
+
+def test_what_a_server_says_is_told_in_short(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    words = "\x1b[31mno\x9b " + "sorry " * 8000
+    server.always["/x.bin"] = shelf.fault(raw=lambda begin: [head(f"404 {words}", Content_Length=0)])
+    with pytest.raises(MirrorError) as caught:
+        desk.fetch(url)
+    assert len(str(caught.value)) <= 300
+    assert str(caught.value).isprintable()

@@ -107,3 +107,22 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, damage: Callable[[bytes], 
     target.mkdir()
     with pytest.raises(MirrorError, match="damaged"):
         unpack_zip(path, target, "coreml")
+
+
+def test_a_member_that_does_not_inflate_or_lies_too_deep_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    name = "m.mlmodelc/coremldata.bin"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr(name, bytes(range(256)) * 100)
+    data = bytearray(path.read_bytes())
+    begin = 30 + len(name)
+    data[begin : begin + 20] = b"\xff" * 20
+    path.write_bytes(bytes(data))
+    target = tmp_path / "target"
+    target.mkdir()
+    with pytest.raises(MirrorError, match="it is damaged"):
+        unpack_zip(path, target, "coreml")
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("m.mlmodelc/" + "x/" * 2000 + "weight.bin", b"1")
+    with pytest.raises(MirrorError, match="too long or too deep"):
+        unpack_zip(path, target, "coreml")
