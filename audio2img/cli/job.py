@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
+from audio2img.background import Result, in_background
 from audio2img.errors import CancelledError
-from audio2img.pipeline.background import Result, in_background
 from audio2img.pipeline.session import Session
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.background import in_background
 from audio2img.errors import CancelledError, MachineError, ModelError, NothingToDrawError
-from audio2img.pipeline.background import in_background
 from audio2img.pipeline.call import Call
 from audio2img.pipeline.events import Event, Listening, Stage
 from audio2img.pipeline.models import Models

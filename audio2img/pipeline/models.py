@@ -22,8 +22,8 @@ from audio2img.backends import (
     load_backend,
     preferred_variant,
 )
+from audio2img.background import in_background
 from audio2img.errors import ModelError, UsageError, about_setting
-from audio2img.pipeline.background import in_background
 from audio2img.pipeline.call import Call
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.turns import Turns

@@ -20,9 +20,11 @@ from audio2img.files import move_over
 from audio2img.store.formats import check_name, is_pickle, is_weights, why_unsafe
 from audio2img.store.patience import (
     BUSY,
+    MAX_NAME_CHARACTERS,
     InterruptionError,
     MirrorError,
     Patience,
+    in_short,
     insist,
     retry_after_s,
     within,
@@ -146,7 +148,8 @@ def _check_entry(entry: Any) -> None:
     The names of files on this machine are made of them.
     """
     if reason := why_unsafe(entry.path):
-        raise MirrorError(f"refused: {entry.path!r} in its list {reason}")
+        name = in_short(str(entry.path), MAX_NAME_CHARACTERS)
+        raise MirrorError(f"refused: {name!r} in its list {reason}")
     is_size = isinstance(entry.size, int) and not isinstance(entry.size, bool) and entry.size >= 0
     is_named = is_hex(entry.blob_id, SHA1_DIGITS) and (
         entry.lfs is None or is_hex(entry.lfs.sha256, SHA256_DIGITS)

@@ -18,6 +18,7 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 """HTTP answers that may be another one a little later."""
 
 MAX_REASON_CHARACTERS = 300
+MAX_NAME_CHARACTERS = 100
 POLL_S = 0.2  # on Windows Ctrl-C waits for as long
 
 Result = TypeVar("Result")
@@ -38,11 +39,10 @@ class InterruptionError(Exception):
         self.wait_s = wait_s
 
 
-def in_short(text: str) -> str:
+def in_short(text: str, limit: int = MAX_REASON_CHARACTERS) -> str:
     """What a server said, on one line that can be printed: it may have said anything."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    too_long = len(line) > MAX_REASON_CHARACTERS
-    return f"{line[: MAX_REASON_CHARACTERS - 1]}…" if too_long else line
+    return f"{line[: limit - 1]}…" if len(line) > limit else line
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from audio2img.files import sync_file
 from audio2img.store.formats import check_name, is_pickle, why_unsafe
-from audio2img.store.patience import MirrorError
+from audio2img.store.patience import MAX_NAME_CHARACTERS, MirrorError, in_short
 from audio2img.store.places import ensure_room
 from audio2img.store.receipts import InstalledFile
 from audio2img.store.rows import Format
@@ -48,7 +48,8 @@ def _checked_members(zipped: zipfile.ZipFile, archive: Path, format_: Format) ->
         if info.filename.casefold() in seen:  # one file on a Mac, where case does not count
             reason = "occurs twice"
         if reason:
-            raise MirrorError(f"{archive.name}: refused: {info.filename!r} in it {reason}")
+            name = in_short(info.filename, MAX_NAME_CHARACTERS)
+            raise MirrorError(f"{archive.name}: refused: {name!r} in it {reason}")
         seen.add(info.filename.casefold())
     members = [info for info in members if not check_name(info.filename, format_)]
     total = sum(info.file_size for info in members)
