@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -23,6 +26,22 @@ class CleanConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C inside strikes when the block has ended: bars that have half begun or ended cannot be undone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    strikes: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, frame: strikes.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if strikes:
+        signal.raise_signal(signal.SIGINT)
 
 
 class Clock(ProgressColumn):

@@ -55,14 +55,15 @@ class Display(logging.Handler):
     def __enter__(self) -> Display:
         logging.getLogger("audio2img").addHandler(self)
         if not self._quiet and sys.stderr.isatty():
-            from audio2img.cli.console import open_progress
+            from audio2img.cli.console import open_progress, uninterrupted
 
             context = click.get_current_context(silent=True)
             if context is not None:  # Ctrl-C may strike before the block that this opens has begun
                 context.call_on_close(self.restore)
-            self._progress = open_progress()
-            self._task = self._progress.add_task("starting", total=None)
-            self._progress.start()
+            with uninterrupted():
+                self._progress = open_progress()
+                self._task = self._progress.add_task("starting", total=None)
+                self._progress.start()
             if self._previews:
                 self._screen = self._open_screen(self._progress.console)
         return self
@@ -89,7 +90,10 @@ class Display(logging.Handler):
         """
         progress, self._progress, self._screen = self._progress, None, None
         if progress is not None:
-            progress.stop()
+            from audio2img.cli.console import uninterrupted
+
+            with uninterrupted():
+                progress.stop()
 
     def __call__(self, event: Event) -> None:
         is_on_terminal = self._progress is not None
