@@ -13,9 +13,11 @@ import re
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>|\[_[A-Z]+_(?:\d+\])?\]?")
 _BRACKETED = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|【[^【】]*】|［[^［］]*］")
 _PARENTHESIZED = re.compile(r"\([^()]*\)|（[^（）]*）")
+_BRACKETS = (("[", "]"), ("{", "}"), ("【", "】"), ("［", "］"))
+_PARENTHESES = (("(", ")"), ("（", "）"))
 _UNCLOSED = re.compile(r"\[[A-Z]+_[A-Z_]+|<\||\|>|[\[\]{}【】［］]")
 _UNCLOSED_PARENTHESIS = re.compile(r"[()（）]")
-_STARRED = re.compile(r"(?<!\w)\*+(?=\S)[^*\n]{1,60}(?<=\S)\*+(?!\w)")
+_STARRED = re.compile(r"(?<![\w*])\*+(?=\S)[^*\n]{1,60}(?<=\S)\*+(?!\w)")
 _SUNG = re.compile(r"[♩♪♫♬♭♮♯🎵🎶🎼]+")
 _SPEAKER = re.compile(r"(?:^|(?<=\s))>>+\s*(?:[A-Z][A-Z ]{1,30}:)?")
 
@@ -77,6 +79,8 @@ def strip_annotations(text: str, *, typed: bool = False) -> str:
 
 
 def _strip_once(text: str, typed: bool) -> str:
+    for pair in _BRACKETS if typed else (*_BRACKETS, *_PARENTHESES):
+        text = _strip_pairs(text, *pair)
     for pattern in (_SPECIAL_TOKEN, _STARRED, _SUNG, _SPEAKER, _BRACKETED):
         text = pattern.sub(" ", text)
     text = _PARENTHESIZED.sub(_unless_meant if typed else " ", text)
@@ -87,6 +91,21 @@ def _strip_once(text: str, typed: bool) -> str:
             text = _UNCLOSED_PARENTHESIS.sub(" ", text)
     text = _ORPHANED_POINTS.sub("", _SPACE.sub(" ", text))
     return _SPACE_BEFORE_POINT.sub(r"\1", text).strip()
+
+
+def _strip_pairs(text: str, opening: str, closing: str) -> str:
+    """`text` without what is in brackets of one kind, however deep, in one pass over it."""
+    opened: list[int] = []  # where in `kept` each bracket that is open stands
+    kept: list[str] = []
+    for letter in text:
+        if letter == closing and opened:
+            del kept[opened.pop() :]
+            kept.append(" ")
+            continue
+        if letter == opening:
+            opened.append(len(kept))
+        kept.append(letter)
+    return "".join(kept)
 
 
 def is_known_hallucination(text: str) -> bool:

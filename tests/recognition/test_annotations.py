@@ -85,3 +85,14 @@ def test_no_word_outside_an_annotation_is_lost(words, data):
     notes = ["[BLANK_AUDIO]", "(music)", "♪", "*sighs*", "<|en|>", "[ (x) ]"]
     mixed = [part for word in words for part in (data.draw(st.sampled_from(notes)), word)]
     assert strip_annotations(" ".join(mixed)).split() == words
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "text",
+    ["*" * 100_000, "[" * 40_000 + "a" + "]" * 40_000, "(" * 40_000 + "a" + ")" * 40_000],
+    ids=["stars", "brackets", "parentheses"],
+)
+def test_a_long_row_of_marks_is_stripped_in_one_pass(text):
+    """Each of them took more than a minute once: the square of its length."""
+    assert strip_annotations(f"{text} house").endswith("house")
