@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LABELS = {
     "record": "listening",
+    "fetch": "downloading",
     "decode": "reading the sound",
     "load": "loading",
     "classify": "naming the sounds",

@@ -16,7 +16,11 @@ def check(options: Options, source: AudioSource | None = None, target: str | Pat
 
     source: of the sound; None where there is none yet. target: where pictures are going to be saved.
     """
-    if isinstance(source, (str, Path)) and str(source) != "-" and "://" not in str(source):
+    if isinstance(source, str) and "://" in source:
+        from audio2img.fetch import check_url
+
+        check_url(source)
+    elif isinstance(source, (str, Path)) and str(source) != "-":
         _check_recording(expand_path(source))
     _check_words_around(options)
     if options.init_image is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audio2img.types import Segment
 
-Stage = Literal["record", "decode", "load", "classify", "transcribe", "prompt", "draw", "save"]
+Stage = Literal["record", "fetch", "decode", "load", "classify", "transcribe", "prompt", "draw", "save"]
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from audio2img.recognition import SpeechWishes
 
 AudioSource = AudioClip | str | Path | BinaryIO
+Sound = TypeVar("Sound", AudioClip | str | Path | BinaryIO, str | Path | BinaryIO)
 
 SOUNDS_SAID = 3
+MAX_DOWNLOAD_BYTES = 512 << 20  # nine hours of mp3, and 50 minutes of CD sound
+RECORDING_TYPES = ("audio/", "video/", "application/octet-stream", "binary/octet-stream",
+                   "application/ogg", "application/mp4", "")  # fmt: skip
 SOUND_S = 6.0  # how long there is to listen for sounds, which nobody ends by falling silent
 
 
@@ -190,10 +194,12 @@ class Hearing:
         def report(done: float | None) -> None:
             self._call.tell(Event("classify", done))
 
-        for block in audio.blocks() if isinstance(audio, AudioClip) else stream_audio(audio, progress=report):
-            if watch is not None:
-                watch(block)
-            yield block
+        with self._at_hand(audio) as sound:
+            blocks = sound.blocks() if isinstance(sound, AudioClip) else stream_audio(sound, progress=report)
+            for block in blocks:
+                if watch is not None:
+                    watch(block)
+                yield block
 
     def transcribe(self, audio: AudioSource, options: Options) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
@@ -243,8 +249,27 @@ class Hearing:
             self._call.check()
             self._call.tell(Event("decode", done))
 
-        with self._call.timed("decode"):
-            return decode_audio(audio, progress=report)
+        with self._at_hand(audio) as sound, self._call.timed("decode"):
+            return decode_audio(sound, progress=report)
+
+    @contextmanager
+    def _at_hand(self, audio: Sound) -> Iterator[Sound]:
+        """`audio` itself; what an address names as a file, which is gone when the block ends."""
+        if not (isinstance(audio, str) and "://" in audio):
+            yield audio
+            return
+        from audio2img.fetch import Wanted, fetch
+
+        wanted = Wanted("a recording", RECORDING_TYPES, MAX_DOWNLOAD_BYTES)
+
+        def report(done: float | None) -> None:
+            self._call.tell(Event("fetch", done))
+
+        with ExitStack() as stack:
+            with self._call.timed("fetch"):
+                report(None)
+                file = stack.enter_context(fetch(audio, wanted, progress=report, check=self._call.check))
+            yield file
 
     def _why_no_sounds(self) -> str:
         """Why sounds cannot be named on this machine, and what would help; "" where they can.
@@ -270,6 +295,10 @@ def name_of(source: AudioSource) -> str:
     """What a source of sound is called in messages and in the picture's memory."""
     if isinstance(source, AudioClip):
         return source.source
+    if isinstance(source, str) and "://" in source:
+        from audio2img.fetch import name_of_url
+
+        return name_of_url(source)
     if isinstance(source, (str, Path)):
         return "stdin" if str(source) == "-" else Path(source).name
     return Path(str(getattr(source, "name", "stream"))).name

@@ -256,3 +256,20 @@ def test_what_was_typed_is_checked_before_a_model_is_missed(
 ) -> None:
     missing = {"AUDIO2IMG_MODEL": "sd21-base-diffusers", "AUDIO2IMG_SPEECH_MODEL": "whisper-base"}
     assert_fails(audio2img(*arguments, env=missing), exit_code, words)
+
+
+@pytest.mark.parametrize("command", ["run", "transcribe"])
+@pytest.mark.parametrize("url", ["http://localhost:9/x", "https://[::ffff:7f00:1]/x", "file:///etc/passwd"])
+def test_addresses_of_this_machine_are_refused(audio2img: Callable[..., Any], command: str, url: str) -> None:
+    done = audio2img(command, url, env={"HF_HUB_OFFLINE": "0"})
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "of this machine or its networks" in done.stderr or "file:// addresses are not" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "transcribe", "classify"])
+def test_no_address_is_read_offline(audio2img: Callable[..., Any], command: str) -> None:
+    done = audio2img(command, "https://example.org/x.mp3", "--offline")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "the network is off" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -15,6 +15,8 @@ from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import json_option, offline_option, sound_model_option, takes_wishes, talk_options
 from audio2img.cli.results import print_json, sounds_table
 from audio2img.config import expand_path
+from audio2img.pipeline.checks import check
+from audio2img.pipeline.options import Options
 from audio2img.pipeline.wishes import Wishes
 from audio2img.types import SoundEvent, SoundEvents
 
@@ -61,12 +63,13 @@ def command(
 ) -> None:
     """Name the sounds in a recording. Prints those that lead most often and most surely.
 
-    AUDIO is any sound or video file, or - for standard input; it may last for hours.
+    AUDIO is any sound or video file, its http(s) address, or - for standard input; it may last for hours.
     """
     if max_results == 0:
         raise click.UsageError("--max-results takes one or more, or -1 for all")
     if timeline and layout != "table":
         raise click.UsageError("--timeline and --format timestamps print different things: choose one")
+    check(Options(), audio)
     ensure_models(wishes, quiet, ("sound",))
     with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
         spectrogram = _open_spectrogram() if plot else None

@@ -64,8 +64,9 @@ def command(
 ) -> None:
     """Speech, or any sound, to picture: the main job. Prints the picture's path.
 
-    AUDIO is any sound or video file, or - for standard input. Without it you are listened to
-    until you stop speaking, or press Enter or Ctrl-D; with --hear sounds or auto for six seconds.
+    AUDIO is any sound or video file, its http(s) address, or - for standard input. Without it you
+    are listened to until you stop speaking, or press Enter or Ctrl-D; with --hear sounds or auto
+    for six seconds.
     """
     if picture and audio:
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")

@@ -10,6 +10,7 @@ from audio2img.cli.job import run_job
 from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import json_option, offline_option, speech_options, takes_wishes, talk_options
 from audio2img.cli.results import print_json, transcript_table
+from audio2img.pipeline.checks import check
 from audio2img.pipeline.wishes import Wishes
 
 
@@ -23,9 +24,10 @@ from audio2img.pipeline.wishes import Wishes
 def command(audio: str, as_json: bool, quiet: bool, verbose: bool, wishes: Wishes) -> None:
     """Speech to text. Prints what is said.
 
-    AUDIO is any sound or video file, or - for standard input.
+    AUDIO is any sound or video file, its http(s) address, or - for standard input.
     """
     options = wishes.hearing_options()
+    check(options, audio)
     ensure_models(wishes, quiet, ("speech",))
     with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
         transcript = run_job(pipeline, lambda: pipeline.transcribe(audio, options))
