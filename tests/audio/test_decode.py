@@ -259,6 +259,7 @@ def test_streaming_gives_the_same_samples(m4a):
     assert np.array_equal(np.concatenate(blocks), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs ru_maxrss")
 def test_an_hour_is_streamed_in_constant_memory(tmp_path):
     """One hour of 8-bit 8 kHz: 230 MB of samples pass, and the process grows by far less."""

@@ -95,6 +95,7 @@ def silent_film(folder: Path, demo: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "exit_code", "words"),
     [

@@ -213,6 +213,7 @@ def test_auto_without_a_sound_model_listens_for_words_and_says_so(
     assert "audio2img models get" in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hear", "words"),
     [("sounds", "silence was heard"), ("auto", "every sample is zero"), ("both", "every sample is zero")],

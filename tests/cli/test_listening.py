@@ -26,6 +26,7 @@ from tests.conftest import Asked
 from tests.live_microphone import LiveMicrophone, live_microphone
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux with PulseAudio"),
     pytest.mark.skipif(shutil.which("pulseaudio") is None, reason="needs pulseaudio: apt install pulseaudio"),
 ]

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Any]
 SMALL = ("--bits", "4", "--parts", "vae_encoder,vae_decoder", "--no-measure")
 

@@ -94,6 +94,7 @@ def test_kitty_is_shown_pictures_in_chunks(tmp_path: Path) -> None:
         check_picture(data)
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(
     ("terminal", "options"), [(PLAIN, ()), (ITERM2, ("--no-previews",)), (ITERM2, ("--quiet",))]

@@ -81,6 +81,7 @@ def test_a_picture_is_drawn_again_from_itself_bit_for_bit(
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_from_with_another_seed_draws_another_picture(audio2img: Callable[..., Any], tmp_path: Path) -> None:
     audio2img("generate", "a", "blue", "fish", "-o", tmp_path / "a.png", "--steps", 3, "--seed", 1)
     audio2img("run", "--from", tmp_path / "a.png", "--seed", 2, "-o", tmp_path / "b.png")
@@ -115,6 +116,7 @@ def test_the_environment_and_the_settings_file_give_defaults(
     assert Path(done.stdout.strip()).parent == tmp_path / "here"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["euler", "euler-a", "ddim", "pndm"])
 def test_every_scheduler_draws(audio2img: Callable[..., Any], tmp_path: Path, scheduler: str) -> None:
     done = audio2img("generate", "a cat", "--scheduler", scheduler, "--steps", 5, "-o", tmp_path)

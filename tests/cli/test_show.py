@@ -22,6 +22,7 @@ def foreign(path: Path, parameters: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["jpg", "webp"])
 def test_other_formats_remember_as_much(audio2img: Callable[..., Any], ending: str, tmp_path: Path) -> None:
     drawn = audio2img("generate", "a blue fish", "-o", tmp_path / f"a.{ending}", "--steps", 2, "--seed", 3)

@@ -16,7 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from audio2img.config import config_dir, settings_file
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal, not Windows")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal, not Windows"),
+]
 
 # Sets the window's title; begins a control sequence as one C1 character; goes back to the line's start.
 EVIL = "owned\x1b]0;title\x07\x9b31m\rX\u202eY"

@@ -49,6 +49,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
     return make
 
 
+@pytest.mark.slow
 @posix
 def test_pictures_and_times_side_by_side(
     core_ml_stand_in: object, environment: Callable[[str], None], subject: Subject, reference: Outcome

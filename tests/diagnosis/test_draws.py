@@ -16,6 +16,8 @@ from audio2img.diagnosis.draws import GOOD_DB, LEAST_DB, Subject, compare_memory
 from audio2img.diagnosis.memory import peak_memory_bytes
 from audio2img.mlprogram.signal import MOST_DB, psnr_db
 
+pytestmark = pytest.mark.slow
+
 Mac = Callable[..., None]
 
 

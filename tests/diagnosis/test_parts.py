@@ -18,6 +18,8 @@ from audio2img.diagnosis.draws import Subject
 from audio2img.diagnosis.parts import check_parts, make_inputs
 from audio2img.mlprogram.signal import MOST_DB
 
+pytestmark = pytest.mark.slow
+
 Mac = Callable[..., None]
 PARTS = ("text encoder", "unet", "vae decoder", "vae encoder")
 

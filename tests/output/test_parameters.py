@@ -156,6 +156,7 @@ def test_settings_are_split_as_the_web_ui_splits_them(pieces: str | list[str]) -
     assert unquoted.items() <= parse_settings(line).items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["a", "-a ", "\n ", "\n\\", 'aa:"\\",'])
 def test_long_texts_of_strangers_end(piece: str) -> None:
     """In time that grows as they do: these took hours."""

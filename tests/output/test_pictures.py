@@ -106,6 +106,7 @@ def test_comments_as_others_write_them(comment: bytes, tmp_path: Path) -> None:
     assert read_record(tmp_path / "a.jpg").request.prompt.startswith("a cat")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", BY_SUFFIX)
 def test_hours_of_speech_fit(image: ImageResult, record: PictureRecord, suffix: str, tmp_path: Path) -> None:
     record = long_record(record, 10_000)

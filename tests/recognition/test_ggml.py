@@ -65,6 +65,7 @@ def test_what_the_header_says_is_told(tmp_path, write_whisper):
     assert not check_whisper_file(write_whisper(tmp_path / "two.bin", text_layers=2)).writes_timestamps
 
 
+@pytest.mark.slow
 def test_every_storage_that_passes_here_is_loaded_and_run_by_whisper_cpp(tmp_path, write_whisper):
     paths = []
     for ftype, name in TYPE_NAMES.items():
@@ -198,6 +199,7 @@ def test_every_truncation_is_refused(data, tmp_path, random_whisper):
     assert_refused(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_flipped_bits_are_refused_or_harmless(data, tmp_path, tensors):

@@ -192,6 +192,7 @@ def test_remove_of_a_core_ml_model_takes_folder_and_cache(
     assert left == []
 
 
+@pytest.mark.slow
 def test_prune_removes_half_downloads_and_leaves_those_under_way(
     audio2img: Command, server: Any, shelf: Any, private_home: Path
 ) -> None:

@@ -153,6 +153,7 @@ def test_ancestral_noise_of_each_picture_is_its_own(backend: CoreMLBackend) -> N
     np.testing.assert_array_equal(backend.generate(alone).pixels, first.pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["dpmpp-2m", "euler", "euler-a", "ddim", "pndm"])
 def test_from_a_picture_the_less_strength_the_nearer(
     backend: CoreMLBackend, photo: np.ndarray, scheduler: str

@@ -27,7 +27,7 @@ from audio2img.errors import CancelledError, MachineError, ModelError
 from audio2img.types import ImageRequest
 from tests.conftest import Asked
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Linux or macOS")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="needs Linux or macOS")]
 
 REQUEST = ImageRequest("a red house at night", seed=5, steps=2)
 TOKENS = {"input_ids": np.arange(77, dtype=np.float32)[None]}
