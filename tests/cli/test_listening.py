@@ -335,3 +335,19 @@ def test_sounds_come_from_the_microphone_too(
     else:
         assert table["transcript"]["text"] == SENTENCE
         assert table["sounds"]["speech_leads"] is True
+
+
+@pytest.mark.slow
+def test_a_real_voice_is_understood_by_a_real_whisper(
+    microphone: LiveMicrophone, shared_data: Path, tmp_path: Path
+) -> None:
+    voice = decode_audio(shared_data / "jfk.wav").samples[int(7.8 * 16000) :]
+    models = ("--speech-model", str(shared_data / "ggml-tiny.en.bin"))
+    terminal = Terminal(microphone, tmp_path, "run", "-o", "out", "--json", "--steps", "2", *models)
+    terminal.wait_for("waiting for you to speak")
+    microphone.say(voice)
+    terminal.wait_for("hearing you (Enter: done)")
+    exit_code, output = terminal.end()
+    assert exit_code == 0, terminal.shown
+    words = re.findall(r"[a-z]+", json.loads(output)["transcript"]["text"].lower())
+    assert " ".join(words) == "ask what you can do for your country"
