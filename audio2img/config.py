@@ -16,6 +16,7 @@ import platformdirs
 
 from audio2img.errors import MachineError, UsageError
 from audio2img.files import replace_file
+from audio2img.names import did_you_mean
 
 APP = "audio2img"
 
@@ -177,7 +178,10 @@ def _check_settings(table: Mapping[str, Any], path: Path) -> None:
     known = {one.name: str(one.type) for one in fields(Settings) if one.name != "origins"}
     for key, value in table.items():
         if key not in known:
-            raise UsageError(f"{path}: unknown setting {key!r}", f"known settings: {', '.join(known)}")
+            raise UsageError(
+                f"{path}: unknown setting {key!r}",
+                f"{did_you_mean(key, known)}known settings: {', '.join(known)}",
+            )
         wanted = known[key].split(" ")[0]
         accepted = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}[wanted]
         if isinstance(value, bool) != (wanted == "bool") or not isinstance(value, accepted):

@@ -20,6 +20,7 @@ from audio2img.backends.protocol import (
 )
 from audio2img.backends.torch.row import ROW as TORCH
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
+from audio2img.names import did_you_mean
 from audio2img.store.catalog import default_name
 
 __all__ = [
@@ -53,7 +54,9 @@ def check_backend_name(name: str) -> None:
     names = [AUTO, *(row.name for row in ROWS)]
     if name not in names:
         raise UsageError(
-            f"there is no backend called {name!r}", f"choose from: {', '.join(names)}", setting="backend"
+            f"there is no backend called {name!r}",
+            f"{did_you_mean(name, names)}choose from: {', '.join(names)}",
+            setting="backend",
         )
 
 

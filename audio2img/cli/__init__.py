@@ -49,6 +49,29 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with what was meant where there is no such command."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from audio2img.cli.suggestions import suggest_command
+
+            hint = suggest_command(args, self.list_commands(ctx), ctx.command_path)
+            raise click.UsageError(f"{error.message.rstrip('.')}{hint}", ctx) from error
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; an option of a command that stands before it is told so."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            example = f"{ctx.command_path} COMMAND {error.option_name}"
+            raise click.UsageError(
+                f"No such option {error.option_name} here: options follow their command, as in: {example}",
+                ctx,
+            ) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
         with formatter.section("Commands"):

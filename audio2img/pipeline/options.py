@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from audio2img.errors import UsageError
+from audio2img.names import did_you_mean
 from audio2img.types import Hear, LongPrompt, Task
 
 MAX_COUNT = 1000
@@ -139,6 +140,6 @@ def _check_scheduler(name: str) -> None:
     if name not in SCHEDULER_NAMES:
         raise UsageError(
             f"there is no scheduler called {_shown(name)}",
-            f"choose from: {', '.join(SCHEDULER_NAMES)}",
+            f"{did_you_mean(name, SCHEDULER_NAMES)}choose from: {', '.join(SCHEDULER_NAMES)}",
             setting="scheduler",
         )

@@ -14,6 +14,7 @@ from typing import Literal
 
 from audio2img.config import read_toml
 from audio2img.errors import UsageError
+from audio2img.names import did_you_mean
 
 STYLE_KEYS = ("description", "template", "negative")
 PLACEHOLDER = "prompt"
@@ -102,7 +103,8 @@ def _find(name: str, kind: Kind, own_dir: Path | None) -> Style:
     if wanted not in files:
         own = f"; or add your own as {own_dir / 'NAME.toml'}" if own_dir is not None else ""
         raise UsageError(
-            f"there is no {kind} called {name!r}", f"choose from: {', '.join(sorted(files))}{own}"
+            f"there is no {kind} called {name!r}",
+            f"{did_you_mean(name, files)}choose from: {', '.join(sorted(files))}{own}",
         )
     return _read_style(files[wanted], kind)
 
