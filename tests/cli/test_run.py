@@ -26,6 +26,12 @@ def test_demo_prints_only_the_path_of_a_picture(audio2img: Callable[..., Any], t
     assert path.parent == tmp_path / "out"
     assert pixels(path).shape == (128, 128, 3)
     assert DEMO_TEXT in done.stderr
+    assert "audio2img run" in done.stderr.partition(DEMO_TEXT)[2]  # what is next
+
+
+def test_a_quiet_demo_says_nothing_but_the_path(audio2img: Callable[..., Any], tmp_path: Path) -> None:
+    done = audio2img("demo", "--quiet", "--output", tmp_path / "x.png")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'x.png'}\n", "")
 
 
 def test_run_quietly_says_nothing_but_the_path(

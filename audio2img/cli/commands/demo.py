@@ -6,12 +6,14 @@ import click
 
 from audio2img.cli.display import Display
 from audio2img.cli.job import run_job
+from audio2img.cli.next_steps import next_steps
 from audio2img.cli.options import json_option, takes_wishes, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
 from audio2img.config import embedded_models_dir
 from audio2img.pipeline import Pipeline
 from audio2img.pipeline.options import Options
 from audio2img.pipeline.wishes import Wishes
+from audio2img.store.defaults import this_machine
 
 DEMO_SEED = 7
 
@@ -40,5 +42,8 @@ def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes:
         if drawing.transcript is not None:
             display.say(f"heard “{drawing.transcript.text}”, drew “{drawing.prompt.text}”, and here it is:")
     print_drawing(drawing, paths, as_json)
+    if not quiet:
+        for line in next_steps(this_machine()):
+            click.echo(line, err=True)
     if open_after:
         open_pictures(paths)
