@@ -14,12 +14,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 from audio2img.errors import MachineError
+from audio2img.fetch import certificates
 from audio2img.files import move_over, sync_file, sync_folder
 from audio2img.store.patience import (
     BUSY,
@@ -33,9 +33,6 @@ from audio2img.store.patience import (
 )
 from audio2img.store.places import ensure_room, make_folder
 from audio2img.store.report import Reporter
-
-if TYPE_CHECKING:
-    import ssl
 
 BLOCK_BYTES = 256 << 10
 LEAST_PROGRESS_BYTES = 64 << 10  # a try that brings less was in vain
@@ -374,20 +371,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def open_url(url: str, headers: Mapping[str, str], timeout_s: float) -> http.client.HTTPResponse:
     """The answer to GET `url`; proxies as the environment says, certificates of the system and certifi."""
     request = urllib.request.Request(url, headers={"User-Agent": "audio2img", **headers})
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=_certificates()), _Redirects())
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=certificates()), _Redirects())
     response: http.client.HTTPResponse = opener.open(request, timeout=timeout_s)
     return response
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    import ssl
-
-    import certifi
-
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())  # python.org's macOS Python comes with none
-    return context
 
 
 def _length(response: http.client.HTTPResponse) -> int | None:

@@ -36,12 +36,12 @@ import os, sys
 import huggingface_hub, filelock, certifi, ssl
 from huggingface_hub import hf_api
 from audio2img.store.catalog import find_wanted
-from audio2img.store.transfer import _certificates
+from audio2img.fetch import certificates
 from audio2img.store.get import get_model
 from audio2img.store.receipts import LicenceRecord
 from audio2img.store.report import Reporter
 
-_certificates()  # takes .1 s, once a process
+certificates()  # takes .1 s, once a process
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
