@@ -16,6 +16,7 @@ from audio2img.cli.options import json_option, offline_option, sound_model_optio
 from audio2img.cli.results import print_json, sounds_table
 from audio2img.config import expand_path
 from audio2img.pipeline.checks import check
+from audio2img.pipeline.hearing import name_of
 from audio2img.pipeline.options import Options
 from audio2img.pipeline.wishes import Wishes
 from audio2img.types import SoundEvent, SoundEvents
@@ -101,7 +102,7 @@ def _open_spectrogram() -> Spectrogram:
 def _write_plot(sounds: SoundEvents, spectrogram: Spectrogram, audio: str, plot: str) -> Path:
     from audio2img.output.sound_plot import write_sound_plot
 
-    title = "standard input" if audio == "-" else Path(audio).name
+    title = "standard input" if audio == "-" else name_of(audio)
     decibels, column_s = spectrogram.decibels(), spectrogram.column_s
     return write_sound_plot(sounds, decibels, column_s, title, expand_path(plot))
 
