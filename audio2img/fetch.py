@@ -60,13 +60,15 @@ class Wanted:
     """What to fetch, and how much of it at most.
 
     what: in messages, "a recording". types: how its Content-Type may begin; "" allows none to be given.
-    silent_s: how long a server may say nothing; total_s: how long all of it may take.
+    silent_s: how long a server may say nothing; silent_connect_s: and an address not answer, before
+    the next one is tried; total_s: how long all of it may take.
     """
 
     what: str
     types: tuple[str, ...]
     max_bytes: int
     silent_s: float = 20.0
+    silent_connect_s: float = 6.0
     total_s: float = 900.0
     max_redirects: int = 5
 
@@ -210,18 +212,22 @@ class _Deadline:
 
     def __init__(self, wanted: Wanted, name: str, check: Callable[[], None]) -> None:
         self.name = name
-        self._silent_s = wanted.silent_s
+        self.silent_s = wanted.silent_s
+        self.silent_connect_s = wanted.silent_connect_s
         self._end_s = time.monotonic() + wanted.total_s
         self._total_s = wanted.total_s
         self._check = check
 
-    def wait(self, is_ready: Callable[[float], object], what: str = "the server sends nothing") -> None:
-        """Until `is_ready`, which waits for the seconds that it is given, says so."""
+    def wait(self, is_ready: Callable[[float], object], limit_s: float, what: str) -> None:
+        """Until `is_ready`, which waits for the seconds that it is given, says so.
+
+        Raises TimeoutError after `limit_s`: `what` says what there was none of.
+        """
         since_s = time.monotonic()
         while not is_ready(POLL_S):
             self.check()
-            if time.monotonic() - since_s >= self._silent_s:
-                raise _unreachable(self.name, f"{what} for {self._silent_s:.0f} s")
+            if time.monotonic() - since_s >= limit_s:
+                raise TimeoutError(f"{what} for {limit_s:.0f} s")
 
     def check(self) -> None:
         """Also where there is no waiting: a fast server may send for ever."""
@@ -256,7 +262,7 @@ def _resolve(target: _Target, deadline: _Deadline) -> list[Address]:
             answer = answers.get(timeout=timeout_s)
         return answer is not None
 
-    deadline.wait(is_ready, f"no answer about the name {target.host}")
+    deadline.wait(is_ready, deadline.silent_s, f"no answer about the name {target.host}")
     if isinstance(answer, Exception):
         raise _unreachable(deadline.name, f"the name {target.host} is not known")
     return list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in answer))
@@ -288,14 +294,14 @@ class _Wire(io.RawIOBase):
         code = self._socket.connect_ex((address, port))
         if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)):
             raise OSError(code, os.strerror(code))
-        self._wait(selectors.EVENT_WRITE, "the server does not answer")
+        self._wait(selectors.EVENT_WRITE, self._deadline.silent_connect_s, "the server does not answer")
         if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
 
-    def _wait(self, event: int, what: str = "the server sends nothing") -> None:
+    def _wait(self, event: int, limit_s: float, what: str) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, event)
-            self._deadline.wait(selector.select, what)
+            self._deadline.wait(selector.select, limit_s, what)
 
     def _insist(self, step: Callable[[], Result], event: int) -> Result:
         """What `step` gives, as soon as it need not wait; `event` is what it waits for without TLS."""
@@ -305,11 +311,12 @@ class _Wire(io.RawIOBase):
             try:
                 return step()
             except ssl.SSLWantReadError:
-                self._wait(selectors.EVENT_READ)
+                awaited = selectors.EVENT_READ
             except ssl.SSLWantWriteError:
-                self._wait(selectors.EVENT_WRITE)
+                awaited = selectors.EVENT_WRITE
             except BlockingIOError:
-                self._wait(event)
+                awaited = event
+            self._wait(awaited, self._deadline.silent_s, "the server sends nothing")
 
     def readable(self) -> bool:
         return True

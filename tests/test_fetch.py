@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import ssl
@@ -173,6 +174,24 @@ def test_the_connection_goes_to_the_address_that_was_checked(
     assert checked == ["127.0.0.1"]
     assert len(left) == 2
     assert server.asked == [("/x", f"moving.test:{server.server_port}")]
+
+
+def test_where_one_address_is_silent_the_next_is_tried(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with IPv6 that leads nowhere. Full of callers that nobody takes, a port drops the next one."""
+    names(monkeypatch, {"both.test": [["127.0.0.2", "127.0.0.1"]]})
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a Mac has no 127.0.0.2, which is as good here
+            silent = stack.enter_context(socket.socket())
+            silent.bind(("127.0.0.2", server.server_port))
+            silent.listen(0)
+            for _ in range(4):
+                caller = stack.enter_context(socket.socket())
+                caller.setblocking(False)
+                caller.connect_ex(("127.0.0.2", server.server_port))
+        url = server.url("/x", lambda client: client.say(200, b"abc"), "both.test")
+        assert got(url, replace(SOUND, silent_connect_s=0.2)) == b"abc"
 
 
 def test_only_allowed_addresses_of_a_name_are_connected_to(
