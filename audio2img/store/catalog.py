@@ -8,6 +8,7 @@ from pathlib import Path
 
 from audio2img.config import config_dir, expand_path
 from audio2img.errors import ModelError, UsageError
+from audio2img.names import nearest_names
 from audio2img.store.defaults import this_machine
 from audio2img.store.parse import read_rows
 from audio2img.store.receipts import installed
@@ -63,35 +64,48 @@ def _our_rows() -> tuple[ModelRow, ...]:
 
 
 def _check_unique(rows: tuple[ModelRow, ...]) -> None:
-    seen: set[str] = set()
+    """Names are unique; an alias may stand for one model on some systems and for another elsewhere."""
+    owners: dict[str, ModelRow] = {}
     for row in rows:
         for name in (row.name, *row.aliases):
-            if name in seen:
+            other = owners.get(name)
+            is_alias = other is not None and name not in (row.name, other.name)
+            if other is not None and not (is_alias and other.platforms != row.platforms):
                 raise UsageError(
                     f"{row.origin}: the model {row.name}: the name {name} occurs twice",
                     "every name must be unique",
                 )
-            seen.add(name)
+            owners[name] = row
 
 
-def find_row(name: str) -> ModelRow:
-    """The row of that name or alias. Raises ModelError listing the choices."""
+def find_row(name: str, kind: Kind | None = None) -> ModelRow:
+    """The row of that name or alias; where several share an alias, the one for this system.
+
+    kind: what is looked for, for the choices. Raises ModelError listing them.
+    """
+    return _find_rows(name, kind)[0]
+
+
+def _find_rows(name: str, kind: Kind | None = None) -> list[ModelRow]:
+    """The rows of that name or alias, those for this system first."""
     rows = load_catalog()
-    for row in rows:
-        if name == row.name or name in row.aliases:
-            return row
-    raise ModelError(
-        f"there is no model called {name!r}", f"known models: {_choices(name, rows)}; or give a path"
-    )
+    found = [row for row in rows if name == row.name or name in row.aliases]
+    if not found:
+        here = f"; the file or folder here is ./{name}" if Path(name).exists() else ""
+        raise ModelError(
+            f"there is no model called {name!r}",
+            f"known models: {_choices(name, rows, kind)}; or give a path{here}",
+        )
+    return sorted(found, key=lambda row: this_machine().platform not in row.platforms)
 
 
-def _choices(name: str, rows: tuple[ModelRow, ...]) -> str:
+def _choices(name: str, rows: tuple[ModelRow, ...], kind: Kind | None) -> str:
     """The names most like the one that was asked for, then the embedded ones, which always work."""
-    import difflib
-
-    near = difflib.get_close_matches(name, [row.name for row in rows], 4, 0.4)
-    embedded = [row.name for row in rows if row.embedded and row.name not in near]
-    return ", ".join([*near, *embedded]) + f" and {len(rows) - len(near) - len(embedded)} more"
+    rows = tuple(row for row in rows if kind in (None, row.kind))
+    near = nearest_names(name, [one for row in rows for one in (*row.aliases, row.name)], 4)
+    shown = list(dict.fromkeys([*near, *(row.name for row in rows if row.embedded)]))
+    left = len(rows) - len({row.name for row in rows if {row.name, *row.aliases} & set(shown)})
+    return ", ".join(shown) + (f" and {left} more" if shown else f"{left}") if left else ", ".join(shown)
 
 
 def find_wanted(name: str, preferred: str | None = None) -> Wanted:
@@ -105,18 +119,21 @@ def find_wanted(name: str, preferred: str | None = None) -> Wanted:
     return Wanted(row, variant)
 
 
-def split_name(name: str) -> tuple[ModelRow, Variant | None]:
-    """The row that `name` or `name:variant` means, and the variant if it names one."""
+def split_name(name: str, kind: Kind | None = None) -> tuple[ModelRow, Variant | None]:
+    """The row that `name` or `name:variant` means, and the variant if it names one. kind: see find_row."""
     plain, _, variant_name = name.partition(VARIANT_MARK)
-    row = find_row(plain)
+    rows = _find_rows(plain, kind)
     if not variant_name:
-        return row, None
-    for variant in row.variants:
-        if variant.name == variant_name:
-            return row, variant
-    names = ", ".join(f"{row.name}{VARIANT_MARK}{one.name}" for one in row.variants if one.name)
-    remedy = f"choose from: {names}" if names else f"there is only {row.name} itself"
-    raise ModelError(f"{row.name} has no variant {variant_name!r}", remedy)
+        return rows[0], None
+    for row in rows:
+        for variant in row.variants:
+            if variant.name == variant_name:
+                return row, variant
+    names = ", ".join(
+        f"{row.name}{VARIANT_MARK}{one.name}" for row in rows for one in row.variants if one.name
+    )
+    remedy = f"choose from: {names}" if names else f"there is only {rows[0].name} itself"
+    raise ModelError(f"{rows[0].name} has no variant {variant_name!r}", remedy)
 
 
 def default_name(kind: Kind) -> str:
@@ -127,12 +144,12 @@ def default_name(kind: Kind) -> str:
 def find_missing(name_or_path: str | None, kind: Kind, preferred: str | None = None) -> Wanted | None:
     """What would have to be downloaded before `resolve_model` finds it; None where nothing would.
 
-    Raises ModelError for unknown names.
+    Raises ModelError for unknown names, and for models of another kind.
     """
     asked = name_or_path or default_name(kind)
     if looks_like_path(asked):
         return None
-    row, _ = split_name(asked)
+    row = _row_of_kind(asked, kind)
     if row.embedded or _find_installed(asked, preferred) is not None:
         return None
     return find_wanted(asked, preferred)
@@ -150,9 +167,7 @@ def resolve_model(name_or_path: str | None, kind: Kind, preferred: str | None = 
         if not path.exists():
             raise ModelError(f"no {kind} model at {path}", "check the path, or run: audio2img models list")
         return ResolvedModel(path.stem if path.is_file() else path.resolve().name, kind, path)
-    row, _ = split_name(asked)
-    if row.kind != kind:
-        raise ModelError(f"{asked} is a {row.kind} model, not a model for {kind}", OPTIONS[row.kind])
+    row = _row_of_kind(asked, kind)
     path_and_name = _find_installed(asked, preferred)
     if path_and_name is None:
         raise _not_installed(asked, kind, is_default=name_or_path is None, preferred=preferred)
@@ -160,6 +175,13 @@ def resolve_model(name_or_path: str | None, kind: Kind, preferred: str | None = 
     return ResolvedModel(
         name, kind, path, row.vocabulary, row.min_probability, row.format, row.diffusers_path
     )
+
+
+def _row_of_kind(name: str, kind: Kind) -> ModelRow:
+    row, _ = split_name(name, kind)
+    if row.kind != kind:
+        raise ModelError(f"{name} is a {row.kind} model, not a model for {kind}", OPTIONS[row.kind])
+    return row
 
 
 def _find_installed(name: str, preferred: str | None) -> tuple[Path, str] | None:
@@ -191,4 +213,5 @@ def _not_installed(name: str, kind: Kind, is_default: bool, preferred: str | Non
 
 
 def looks_like_path(text: str) -> bool:
-    return any(mark in text for mark in ("/", "\\")) or text.startswith("~") or Path(text).exists()
+    """A path has a separator, or begins with ~ or a point; what else there is in the folder is a name."""
+    return any(mark in text for mark in ("/", "\\")) or text.startswith(("~", "."))

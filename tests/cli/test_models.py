@@ -43,7 +43,7 @@ def test_show_says_where_a_model_comes_from(audio2img: Command) -> None:
     done = audio2img("models", "show", "sd21:original")
     for words in ("apple/coreml-stable-diffusion-2-1-base-palettized", "unverified", "original_compiled.zip"):
         assert words in done.stdout
-    tables = json.loads(audio2img("models", "show", "sd21", "--json").stdout)
+    tables = json.loads(audio2img("models", "show", "sd21-palettized", "--json").stdout)
     assert [table["name"] for table in tables] == [
         "sd21-base-palettized:split_einsum", "sd21-base-palettized:original",
     ]  # fmt: skip

@@ -61,7 +61,8 @@ def test_a_folder_that_may_not_be_written_into_is_refused(
     tmp_path.chmod(0o700)
 
 
-def test_what_can_be_done_passes(tmp_path: Path, demo_audio: Path) -> None:
+def test_what_can_be_done_passes(tmp_path: Path, demo_audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     options = Options(style="ink", template="{prompt} at dawn", count=2)
     sources = (
         demo_audio, str(demo_audio), "-", "https://example.org/a.mp3", io.BytesIO(),

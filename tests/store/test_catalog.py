@@ -90,10 +90,60 @@ def test_every_default_fits_its_machine(machine: Machine) -> None:
 
 def test_aliases_and_variants_are_found() -> None:
     assert catalog.find_wanted("base").name == "whisper-base"
-    assert catalog.find_wanted("sd21").name == "sd21-base-palettized:split_einsum"
-    assert catalog.find_wanted("sd21", "original").name == "sd21-base-palettized:original"
     assert catalog.find_wanted("sd21:original", "split_einsum").key == "sd21-base-palettized--original"
     assert catalog.find_wanted("whisper-base", "original").name == "whisper-base"
+
+
+@pytest.mark.parametrize("platform", ["macos", "linux", "windows"])
+def test_an_alias_means_what_this_system_can_draw(platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "this_machine", lambda: Machine(platform, True))
+    if platform == "macos":
+        assert catalog.find_wanted("sd21").name == "sd21-base-palettized:split_einsum"
+        assert catalog.find_wanted("sd21", "original").name == "sd21-base-palettized:original"
+    else:
+        assert catalog.find_wanted("sd21").name == "sd21-base-diffusers"
+        assert catalog.find_wanted("sd21:original").name == "sd21-base-palettized:original"
+
+
+@pytest.mark.parametrize("name", ["mini", "whisper-base", "yamnet"])
+def test_the_catalogue_decides_what_a_name_means(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not catalog.looks_like_path(name)
+    assert catalog.find_row(name).name == name
+    assert catalog.resolve_model("mini", "image").format == "coreml"
+
+
+def test_what_is_only_a_file_here_is_suggested_as_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        catalog.resolve_model("my-model", "image")
+    assert "./my-model" in caught.value.remedy
+    assert catalog.resolve_model("./my-model", "image").path == Path("my-model")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("whisper-base", "image"), ("sd21", "speech"), ("yamnet", "image")]
+)
+def test_a_model_of_the_wrong_kind_is_no_download(name: str, kind: Any) -> None:
+    with pytest.raises(ModelError, match="not a model for"):
+        catalog.find_missing(name, kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "near"),
+    [("sd2l", "image", "sd21"), ("SDXL", "image", "sdxl"), ("Whisper-Base", "speech", "whisper-base")],
+)
+def test_suggestions_know_aliases_case_and_kind(name: str, kind: Any, near: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        catalog.find_missing(name, kind)
+    assert near in caught.value.remedy
+    assert ("whisper" in caught.value.remedy) == (kind == "speech")
 
 
 @pytest.mark.parametrize(
