@@ -56,7 +56,7 @@ _INSIDE = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Expected:
     """What to fetch, and how much of it at most.
 
     what: in messages, "a recording". types: how its Content-Type may begin; "" allows none to be given.
@@ -125,7 +125,7 @@ def is_elsewhere(address: Address) -> bool:
 @contextmanager
 def fetch(
     url: str,
-    wanted: Wanted,
+    expected: Expected,
     *,
     progress: Callable[[float | None], None] = lambda done: None,
     check: Callable[[], None] = lambda: None,
@@ -137,12 +137,12 @@ def fetch(
     not known. check: called several times a second; what it raises ends the fetch.
     is_allowed: which addresses may be connected to; `is_elsewhere` unless given.
     Raises InputError: no http address, an address of this machine or its networks, no answer, not what is
-    wanted, too large, too slow, cut off. MachineError: the network is off, the disk is full.
+    expected, too large, too slow, cut off. MachineError: the network is off, the disk is full.
     """
     check_url(url)
-    deadline = _Deadline(wanted, name_of_url(url), check)
+    deadline = _Deadline(expected, name_of_url(url), check)
     with tempfile.TemporaryFile(buffering=0) as file:
-        _fetch_into(file, url, wanted, deadline, progress, is_allowed or is_elsewhere)
+        _fetch_into(file, url, expected, deadline, progress, is_allowed or is_elsewhere)
         file.seek(0)
         file.name = name_of_url(url)
         yield cast(BinaryIO, file)
@@ -210,12 +210,12 @@ def _own_address_towards(address: Address) -> Address | None:
 class _Deadline:
     """How long may still be waited, and who may end it before that."""
 
-    def __init__(self, wanted: Wanted, name: str, check: Callable[[], None]) -> None:
+    def __init__(self, expected: Expected, name: str, check: Callable[[], None]) -> None:
         self.name = name
-        self.silent_s = wanted.silent_s
-        self.silent_connect_s = wanted.silent_connect_s
-        self._end_s = time.monotonic() + wanted.total_s
-        self._total_s = wanted.total_s
+        self.silent_s = expected.silent_s
+        self.silent_connect_s = expected.silent_connect_s
+        self._end_s = time.monotonic() + expected.total_s
+        self._total_s = expected.total_s
         self._check = check
 
     def wait(self, is_ready: Callable[[float], object], limit_s: float, what: str) -> None:
@@ -269,7 +269,7 @@ def _resolve(target: _Target, deadline: _Deadline) -> list[Address]:
 
 
 class _Wire(io.RawIOBase):
-    """A connection to one address, TLS in it where wanted, as a file that is read and `sendall`.
+    """A connection to one address, TLS in it for https, as a file that is read and `sendall`.
 
     What http.client takes for a socket; its own `close` is deaf to it, so that `hang_up` decides.
     """
@@ -358,18 +358,18 @@ def certificates() -> ssl.SSLContext:
 def _fetch_into(
     file: IO[bytes],
     url: str,
-    wanted: Wanted,
+    expected: Expected,
     deadline: _Deadline,
     progress: Callable[[float | None], None],
     is_allowed: Callable[[Address], bool],
 ) -> None:
     """Follow `url` through its redirects, and write down what is in the end there."""
-    for _ in range(wanted.max_redirects + 1):
+    for _ in range(expected.max_redirects + 1):
         target = _parse(url)
         try:
             with _ask(target, deadline, is_allowed) as response:
                 if response.status not in REDIRECTS:
-                    _receive(file, response, wanted, deadline, progress)
+                    _receive(file, response, expected, deadline, progress)
                     return
                 location = _location(response, deadline.name)
         except (OSError, http.client.HTTPException) as error:
@@ -380,7 +380,7 @@ def _fetch_into(
             raise _unreachable(deadline.name, "it is redirected to what is no address") from None
         if target.is_secure and not url.lower().startswith("https://"):
             raise _unreachable(deadline.name, "it is redirected from https to what is not")
-    raise _unreachable(deadline.name, f"it is redirected more than {wanted.max_redirects} times")
+    raise _unreachable(deadline.name, f"it is redirected more than {expected.max_redirects} times")
 
 
 def _location(response: http.client.HTTPResponse, name: str) -> str:
@@ -430,16 +430,16 @@ def _connect(target: _Target, deadline: _Deadline, is_allowed: Callable[[Address
 def _receive(
     file: IO[bytes],
     response: http.client.HTTPResponse,
-    wanted: Wanted,
+    expected: Expected,
     deadline: _Deadline,
     progress: Callable[[float | None], None],
 ) -> None:
-    total = _check_answer(response, wanted, deadline.name)
+    total = _check_answer(response, expected, deadline.name)
     have = 0
     while block := response.read1(BLOCK_BYTES):
         have += len(block)
-        if have > wanted.max_bytes:
-            raise _too_large(wanted, deadline.name)
+        if have > expected.max_bytes:
+            raise _too_large(expected, deadline.name)
         _write(file, block)
         progress(have / total if total else None)
     if total is not None and have < total:
@@ -448,8 +448,8 @@ def _receive(
         raise InputError(f"{deadline.name} is empty", "check the address")
 
 
-def _check_answer(response: http.client.HTTPResponse, wanted: Wanted, name: str) -> int | None:
-    """How many bytes are to come, where the server says so. Raises InputError for what is not wanted."""
+def _check_answer(response: http.client.HTTPResponse, expected: Expected, name: str) -> int | None:
+    """How many bytes are to come, where the server says so. Raises InputError for what is not expected."""
     if response.status != http.HTTPStatus.OK:
         phrases = {status.value: status.phrase for status in http.HTTPStatus}  # ours, not the server's
         phrase = phrases.get(response.status, "")
@@ -460,21 +460,21 @@ def _check_answer(response: http.client.HTTPResponse, wanted: Wanted, name: str)
             else "check the address",
         )
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if not any(kind.startswith(one) if one else not kind for one in wanted.types):
+    if not any(kind.startswith(one) if one else not kind for one in expected.types):
         told = "a web page" if kind in ("text/html", "application/xhtml+xml") else f"“{kind[:40] or '?'}”"
         raise InputError(
-            f"{name} is {told} and not {wanted.what}", f"give the address of {wanted.what} itself"
+            f"{name} is {told} and not {expected.what}", f"give the address of {expected.what} itself"
         )
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise _unreachable(name, "the server packs what should come as it is")
-    if response.length is not None and response.length > wanted.max_bytes:
-        raise _too_large(wanted, name)
+    if response.length is not None and response.length > expected.max_bytes:
+        raise _too_large(expected, name)
     return response.length
 
 
-def _too_large(wanted: Wanted, name: str) -> InputError:
+def _too_large(expected: Expected, name: str) -> InputError:
     return InputError(
-        f"{name} is larger than {wanted.max_bytes / 1e6:,.0f} MB, the most that is fetched",
+        f"{name} is larger than {expected.max_bytes / 1e6:,.0f} MB, the most that is fetched",
         "download it yourself, and give the file's name",
     )
 

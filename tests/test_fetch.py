@@ -21,7 +21,7 @@ from audio2img import CancelledError, InputError, Options, Pipeline
 from audio2img.errors import Audio2ImgError, MachineError
 from audio2img.fetch import (
     Address,
-    Wanted,
+    Expected,
     certificates,
     check_url,
     fetch,
@@ -30,7 +30,7 @@ from audio2img.fetch import (
     name_of_url,
 )
 
-SOUND = Wanted("a recording", ("audio/", ""), max_bytes=100_000, silent_s=60, total_s=60)
+SOUND = Expected("a recording", ("audio/", ""), max_bytes=100_000, silent_s=60, total_s=60)
 SENTENCE = "please draw a big red house at night"
 PEM = Path(__file__).with_name("sound.test.pem")
 
@@ -91,8 +91,8 @@ def loopback(address: Address) -> bool:
     return address.is_loopback
 
 
-def got(url: str, wanted: Wanted = SOUND, **more: Any) -> bytes:
-    with fetch(url, wanted, is_allowed=loopback, **more) as file:
+def got(url: str, expected: Expected = SOUND, **more: Any) -> bytes:
+    with fetch(url, expected, is_allowed=loopback, **more) as file:
         return file.read()
 
 
@@ -306,7 +306,7 @@ def test_nothing_is_asked_while_the_network_is_off(server: Server, monkeypatch: 
         (lambda client: client.wfile.write(b"HTTP/1.1 200 OK\r\na: " + b"b" * 99_999), "not speak HTTP"),
     ],
 )  # fmt: skip
-def test_answers_that_are_not_wanted_end_in_one_line(server: Server, answer: Answer, why: str) -> None:
+def test_answers_that_are_not_expected_end_in_one_line(server: Server, answer: Answer, why: str) -> None:
     with pytest.raises(InputError, match=why) as refused:
         got(server.url("/x.mp3", answer))
     assert refused.value.message.isprintable()

@@ -258,9 +258,9 @@ class Hearing:
         if not (isinstance(audio, str) and "://" in audio):
             yield audio
             return
-        from audio2img.fetch import Wanted, fetch
+        from audio2img.fetch import Expected, fetch
 
-        wanted = Wanted("a recording", RECORDING_TYPES, MAX_DOWNLOAD_BYTES)
+        expected = Expected("a recording", RECORDING_TYPES, MAX_DOWNLOAD_BYTES)
 
         def report(done: float | None) -> None:
             self._call.tell(Event("fetch", done))
@@ -268,7 +268,7 @@ class Hearing:
         with ExitStack() as stack:
             with self._call.timed("fetch"):
                 report(None)
-                file = stack.enter_context(fetch(audio, wanted, progress=report, check=self._call.check))
+                file = stack.enter_context(fetch(audio, expected, progress=report, check=self._call.check))
             yield file
 
     def _why_no_sounds(self) -> str:
