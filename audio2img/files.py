@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 import time
@@ -133,7 +132,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 def temporary_path(folder: Path) -> Path:
     """A new name in `folder` for what is not finished yet."""
-    return folder / f".audio2img-{os.getpid()}-{secrets.token_hex(8)}.part"
+    return folder / f".audio2img-{os.getpid()}-{os.urandom(8).hex()}.part"
 
 
 def leftovers(folder: Path, older_than_s: float = _OLD_S) -> Iterator[Path]:

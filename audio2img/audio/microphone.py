@@ -12,14 +12,16 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from audio2img.audio.resampling import Mixer, Resampler
 from audio2img.errors import CancelledError, MachineError, UsageError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
+
+if TYPE_CHECKING:  # a list of microphones needs no numbers
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
 
 MAX_CHANNELS = 2  # of an interface with many inputs, the first two are listened to
 BLOCKS_PER_S = 20
@@ -36,8 +38,6 @@ TERMINALS = {  # what they call themselves in TERM_PROGRAM; the permission is th
 }
 PERMISSIONS_PAGE = "x-apple.systempreferences:com.apple.preference.security?Privacy_Microphone"
 INTERNAL_ERROR = -9986  # what PortAudio says of a device that was unplugged and came back
-
-Floats = NDArray[np.float32]
 Progress = Callable[[float], None]
 
 logger = logging.getLogger(__name__)
@@ -102,6 +102,8 @@ def record_audio(
     (which is what macOS gives to a program without permission); UsageError for a device or time
     that is none; CancelledError on Ctrl-C.
     """
+    import numpy as np
+
     if not 0.0 < seconds < float("inf"):
         raise UsageError(f"{seconds} seconds cannot be recorded", "give a time above zero: `seconds=8`")
     n_wanted = round(seconds * SAMPLE_RATE_HZ)
@@ -203,6 +205,8 @@ def _by_name(devices: tuple[Device, ...], text: str) -> list[Device]:
 
 def _resampled(device: Device, enough_s: float) -> Iterator[Floats]:
     """The mean of the device's channels at 16 kHz, once it has given more than digital silence."""
+    from audio2img.audio.resampling import Mixer, Resampler
+
     rate = round(device.sample_rate_hz)
     mixer, resampler = Mixer(), Resampler(rate)
     n_silent, is_silent, is_told = 0, True, False

@@ -11,13 +11,13 @@ import click
 
 from audio2img.cli.text import shorten
 from audio2img.cli.wording import as_options
-from audio2img.pipeline.events import Event, Listening
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from audio2img.cli.preview import PreviewScreen
+    from audio2img.pipeline.events import Event, Listening
 
 LABELS = {
     "record": "listening",

@@ -11,12 +11,13 @@ import click
 
 from audio2img.cli.text import shorten
 from audio2img.errors import CancelledError
-from audio2img.store.receipts import LicenceRecord, Receipt
 from audio2img.store.report import Reporter
-from audio2img.store.rows import Wanted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from audio2img.store.receipts import LicenceRecord, Receipt
+    from audio2img.store.rows import Wanted
 
 
 class Bars(Reporter):

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audio2img.cli.results import open_pictures, print_drawing
-from audio2img.pipeline.drawing import Drawing
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.drawing import Drawing
 
 
 class Finished:

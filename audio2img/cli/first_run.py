@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from audio2img.backends import AUTO, KnownModel, choose_row, default_image_model, preferred_variant
 from audio2img.errors import ModelError, about_setting
-from audio2img.pipeline.wishes import Wishes
-from audio2img.store.catalog import EMBEDDED, find_missing
-from audio2img.store.defaults import check_fits
-from audio2img.store.rows import Kind, Wanted
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.wishes import Wishes
+    from audio2img.store.rows import Kind, Wanted
 
 SETTINGS: dict[Kind, str] = {"image": "model", "speech": "speech_model", "sound": "sound_model"}
 
@@ -20,6 +20,10 @@ def ensure_models(wishes: Wishes, quiet: bool, kinds: Sequence[Kind]) -> None:
     Asks when a person is here. Raises ModelError, with the command that gets them,
     when nobody is, when the network is off, or for a name that nobody knows.
     """
+    from audio2img.backends import AUTO, KnownModel, choose_row, default_image_model, preferred_variant
+    from audio2img.store.catalog import find_missing
+    from audio2img.store.defaults import check_fits
+
     image = wishes.model or default_image_model(wishes.backend or AUTO)
     names = {"image": image, "speech": wishes.speech_model, "sound": wishes.sound_model}
     found = []
@@ -39,6 +43,7 @@ def _get(missing: list[Wanted], quiet: bool) -> None:
     from audio2img.cli.downloads import download
     from audio2img.cli.licences import agree, describe_download, is_person_here
     from audio2img.config import is_offline
+    from audio2img.store.catalog import EMBEDDED
 
     names = " ".join(model.name for model in missing)
     embedded = " ".join(EMBEDDED[model.row.kind] for model in missing if model.row.kind in EMBEDDED)

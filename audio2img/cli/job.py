@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING
 
-from audio2img.background import Result, in_background
 from audio2img.errors import CancelledError
-from audio2img.pipeline.session import Session
+
+if TYPE_CHECKING:
+    from audio2img.background import Result
+    from audio2img.pipeline.session import Session
+
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ def run_job(session: Session, job: Callable[[], Result]) -> Result:
     signal only reaches this thread, which asks the session to stop and waits until it has. Where that
     takes too long, or at a second Ctrl-C, AbandonedError ends the command all the same.
     """
+    from audio2img.background import in_background
+
     with session.cancellable():
         future = in_background(job)
         try:

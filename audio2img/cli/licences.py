@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from audio2img.errors import CancelledError, UsageError
-from audio2img.store.receipts import LicenceRecord, now, read_receipt
-from audio2img.store.rows import Wanted
+
+if TYPE_CHECKING:
+    from audio2img.store.receipts import LicenceRecord
+    from audio2img.store.rows import Wanted
 
 
 def is_person_here() -> bool:
@@ -55,10 +58,14 @@ def _ask(models: Sequence[Wanted]) -> str:
 
 
 def _record(model: Wanted, how: str) -> LicenceRecord:
+    from audio2img.store.receipts import LicenceRecord, now
+
     return LicenceRecord(model.row.licence, model.row.licence_url, now(), how)
 
 
 def _accepted_before(model: Wanted) -> LicenceRecord | None:
+    from audio2img.store.receipts import read_receipt
+
     receipt = read_receipt(model.key)
     if receipt is None or (receipt.licence.name, receipt.licence.url) != (
         model.row.licence,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from audio2img.cli.display import Display
-from audio2img.pipeline.pipeline import Pipeline
-from audio2img.pipeline.wishes import Wishes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from audio2img.cli.display import Display
+    from audio2img.pipeline.pipeline import Pipeline
+    from audio2img.pipeline.wishes import Wishes
 
 
 def open_pipeline(wishes: Wishes, display: Display) -> Pipeline:
     """Raises UsageError, which names the place, for wishes that cannot be."""
+    from audio2img.pipeline.pipeline import Pipeline
+
     return Pipeline.of(wishes.models(), wishes.drawing(), display)

@@ -6,7 +6,6 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import click
@@ -161,6 +160,8 @@ def takes_wishes(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def call(**given: Any) -> None:
+        from dataclasses import fields
+
         from audio2img.config import load_settings
         from audio2img.pipeline.wishes import Wishes
 

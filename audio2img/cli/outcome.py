@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +10,11 @@ from audio2img.cli.streams import ReaderGone
 from audio2img.cli.text import clean_json, shorten
 from audio2img.cli.wording import as_options
 from audio2img.errors import Audio2ImgError, CancelledError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
 
 INTERRUPTED = 130
 
@@ -78,6 +80,8 @@ class Outcome:
     def _say(self, message: str, remedy: str, exit_code: int) -> int:
         message, remedy = (shorten(" ".join(text.split())) for text in (message, remedy))
         if self.as_json:
+            import json
+
             table = {"message": message, "remedy": remedy, "exit_code": exit_code}
             line = clean_json(json.dumps({"error": table}, ensure_ascii=False))
         else:

@@ -11,9 +11,11 @@ import io
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from audio2img.diffusion import Pixels
+if TYPE_CHECKING:
+    from audio2img.diffusion import Pixels
+
 
 ROWS, COLUMNS = 10, 20  # in characters, which are about twice as high as wide
 SIDE_PX = 160

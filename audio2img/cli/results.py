@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
 import sys
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audio2img.cli.text import clean_json
-from audio2img.pipeline.drawing import Drawing
-from audio2img.types import SoundSummary, Transcript
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from audio2img.pipeline.drawing import Drawing
+    from audio2img.types import SoundSummary, Transcript
 
 
 def print_drawing(drawing: Drawing, paths: list[Path], as_json: bool) -> None:
@@ -74,11 +74,15 @@ def transcript_table(transcript: Transcript) -> dict[str, Any]:
 
 def sounds_table(sounds: SoundSummary) -> dict[str, Any]:
     """A SoundSummary as plain JSON values."""
+    from dataclasses import asdict
+
     return {"speech_leads": sounds.speech_leads, **asdict(sounds)}
 
 
 def print_json(table: Any) -> None:
     """One JSON value, in which nothing steers a terminal; a number that JSON lacks (NaN) is null."""
+    import json
+
     click.echo(clean_json(json.dumps(_without_nan(table), ensure_ascii=False, indent=2)))
 
 
@@ -92,6 +96,8 @@ def _without_nan(table: Any) -> Any:
 
 def open_pictures(paths: list[Path]) -> None:
     """Show the pictures in the system's own viewer; a machine without one just does not."""
+    import subprocess
+
     for path in paths:
         if sys.platform == "win32":
             import os

@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audio2img.audio.level import measure_level
 from audio2img.audio.listening import Listener, Moment
-from audio2img.audio.microphone import Floats, open_microphone, record_audio
+from audio2img.audio.microphone import open_microphone, record_audio
 from audio2img.audio.vad import EndpointSettings, make_detector
 from audio2img.errors import NothingToDrawError, UsageError
 from audio2img.recognition.partial import LiveTranscriber
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
+
+if TYPE_CHECKING:
+    from audio2img.audio.microphone import Floats
 
 SILENCE_RANGE_S = (0.2, 60.0)
 LIMIT_RANGE_S = (1.0, math.inf)

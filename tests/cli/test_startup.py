@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
+
+from audio2img.cli import cli
 
 HEAVY = (
     "numpy", "PIL", "av", "rich", "soxr", "sounddevice", "pywhispercpp", "tokenizers", "huggingface_hub",
     "platformdirs", "concurrent.futures", "asyncio", "importlib.metadata", "coremltools", "torch",
 )  # fmt: skip
+
+
+# What a list reads may need folders of the system; a microphone's name needs PortAudio.
+NEEDED_BY_LISTS = {"platformdirs", "sounddevice"}
 
 
 def modules_after(code: str) -> set[str]:
@@ -19,11 +27,36 @@ def modules_after(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("argument", ["--version", "--help"])
-def test_version_and_help_import_nothing_heavy(argument: str) -> None:
-    loaded = modules_after(f"from audio2img.cli import main; main([{argument!r}])")
+def modules_after_command(*words: str) -> set[str]:
+    loaded = modules_after(f"from audio2img.cli import main; main({list(words)!r})")
     assert "audio2img.cli" in loaded
-    assert not loaded & set(HEAVY)
+    return loaded
+
+
+def command_paths(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command there is, and every group, as the words that call it."""
+    yield path
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from command_paths(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def test_version_imports_nothing_heavy() -> None:
+    assert not modules_after_command("--version") & set(HEAVY)
+
+
+@pytest.mark.parametrize("path", list(command_paths()), ids=" ".join)
+def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
+    loaded = modules_after_command(*path, "--help")
+    assert not loaded & {*HEAVY, "audio2img.config", "audio2img.pipeline.drawing", "audio2img.store.catalog"}
+
+
+@pytest.mark.parametrize("words", ["models list", "actions list", "devices"])
+def test_lists_import_nothing_heavy_that_they_do_not_need(words: str) -> None:
+    assert not modules_after_command(*words.split()) & {*HEAVY} - NEEDED_BY_LISTS
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audio2img.cli import LazyGroup
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.config import expand_path
-from audio2img.macos import system
-from audio2img.macos.actions import ACTIONS, Action, find_actions
-from audio2img.macos.command import find_command
-from audio2img.macos.install import Found, Place, added_shortcuts, folder_place, live_place, look
-from audio2img.macos.scripts import build_script
+
+if TYPE_CHECKING:
+    from audio2img.macos.actions import Action
+    from audio2img.macos.install import Found, Place
 
 LAZY = {
     "install": ("actions_install", "Add them to this Mac, or bring them up to date."),
@@ -60,16 +58,27 @@ def list_actions(dest: Path | None, as_json: bool, **given: Any) -> None:
 @talk_options
 def show_action(name: str, given_command: str | None, **given: Any) -> None:
     """Print the zsh script of an action: to read it, or to paste it into a shortcut of your own."""
+    from audio2img.macos.actions import find_actions
+    from audio2img.macos.command import find_command
+    from audio2img.macos.scripts import build_script
+
     (action,) = find_actions([name])
     click.echo(build_script(action, find_command(given_command)), nl=False)
 
 
 def chosen_place(dest: Path | None) -> Place:
+    from audio2img.config import expand_path
+    from audio2img.macos.install import folder_place, live_place
+
     return live_place() if dest is None else folder_place(expand_path(dest))
 
 
 def describe_actions(place: Place) -> list[dict[str, Any]]:
     """What there is to know of every action, as plain JSON values."""
+    from audio2img.macos import system
+    from audio2img.macos.actions import ACTIONS
+    from audio2img.macos.install import added_shortcuts, look
+
     added = added_shortcuts() if place.is_live and system.is_macos() else None
     return [_describe(look(action, place, None), added) for action in ACTIONS]
 

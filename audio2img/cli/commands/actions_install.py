@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from audio2img.cli.commands.actions import chosen_place, command_option, dest_option
+from audio2img.cli.commands.actions import command_option, dest_option
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import MachineError
-from audio2img.macos import system
-from audio2img.macos.actions import Action, find_actions
-from audio2img.macos.command import find_command
-from audio2img.macos.install import (
-    Change,
-    Place,
-    added_shortcuts,
-    install,
-    look,
-    offer_shortcut,
-    planned_change,
-    register_services,
-)
 
-Changes = Mapping[Action, Change]
+if TYPE_CHECKING:
+    from audio2img.macos.actions import Action
+    from audio2img.macos.install import Change, Place
+
+    Changes = Mapping[Action, Change]
 
 ALLOW = "once, in the Shortcuts app: Settings, Advanced, Allow Running Scripts"
 
@@ -51,6 +43,12 @@ def command(
     Shortcuts are signed by this Mac and opened for you to add. With --dest they are only written
     into a folder, unsigned.
     """
+    from audio2img.cli.commands.actions import chosen_place
+    from audio2img.macos import system
+    from audio2img.macos.actions import find_actions
+    from audio2img.macos.command import find_command
+    from audio2img.macos.install import look, planned_change
+
     actions = find_actions(names)
     place = chosen_place(dest)
     if place.is_live and not system.is_macos() and not dry_run:
@@ -80,6 +78,8 @@ def _install_all(
     changes: Changes, place: Place, command: Path, say: Callable[[str], None]
 ) -> dict[Action, MachineError]:
     """Make what is to be made; what could not be, and why: one that fails does not hold up the others."""
+    from audio2img.macos.install import install
+
     failed = {}
     for action, change in changes.items():
         if place.is_live and action.kind == "shortcut" and change != "unchanged":
@@ -95,6 +95,8 @@ def _install_all(
 
 def _tell_macos(changes: Changes, place: Place, say: Callable[[str], None]) -> None:
     """Register new services; open the shortcuts that are new, or were never added."""
+    from audio2img.macos.install import added_shortcuts, offer_shortcut, register_services
+
     if any(action.kind == "quick action" and change != "unchanged" for action, change in changes.items()):
         answer = register_services()
         if not answer.ok:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from audio2img.cli.commands.actions import chosen_place, dest_option
+from audio2img.cli.commands.actions import dest_option
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.macos import system
-from audio2img.macos.actions import Action, find_actions
-from audio2img.macos.install import (
-    Place,
-    added_shortcuts,
-    clear,
-    look,
-    refuse_foreign,
-    register_services,
-    uninstall,
-)
+
+if TYPE_CHECKING:
+    from audio2img.macos.actions import Action
+    from audio2img.macos.install import Place
 
 
 @click.command("uninstall")
@@ -33,6 +27,10 @@ def command(names: tuple[str, ...], dest: Path | None, as_json: bool, quiet: boo
     What is not ours is left alone. A shortcut that you added stays in the Shortcuts app until you
     delete it there: macOS has no command for that.
     """
+    from audio2img.cli.commands.actions import chosen_place
+    from audio2img.macos.actions import find_actions
+    from audio2img.macos.install import clear, look, refuse_foreign, uninstall
+
     actions = find_actions(names)
     place = chosen_place(dest)
     found = [look(action, place, None) for action in actions]
@@ -56,6 +54,9 @@ def command(names: tuple[str, ...], dest: Path | None, as_json: bool, quiet: boo
 
 
 def _tell_macos(gone: dict[Action, Path], place: Place, quiet: bool) -> None:
+    from audio2img.macos import system
+    from audio2img.macos.install import added_shortcuts, register_services
+
     if not gone or not place.is_live or not system.is_macos():
         return
     register_services()

@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audio2img.cli.display import Display
-from audio2img.cli.first_run import ensure_models
-from audio2img.cli.job import run_job
-from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import json_option, offline_option, sound_model_option, takes_wishes, talk_options
 from audio2img.cli.results import print_json, sounds_table
-from audio2img.config import expand_path
-from audio2img.pipeline.checks import check
-from audio2img.pipeline.hearing import name_of
-from audio2img.pipeline.options import Options
-from audio2img.pipeline.wishes import Wishes
-from audio2img.types import SoundEvent, SoundEvents
 
 if TYPE_CHECKING:
     from audio2img.audio.spectrogram import Spectrogram
+    from audio2img.pipeline.wishes import Wishes
+    from audio2img.types import SoundEvent, SoundEvents
 
 TOP = 10
 
@@ -66,6 +58,13 @@ def command(
 
     AUDIO is any sound or video file, its http(s) address, or - for standard input; it may last for hours.
     """
+    from audio2img.cli.display import Display
+    from audio2img.cli.first_run import ensure_models
+    from audio2img.cli.job import run_job
+    from audio2img.cli.opening import open_pipeline
+    from audio2img.pipeline.checks import check
+    from audio2img.pipeline.options import Options
+
     if max_results == 0:
         raise click.UsageError("--max-results takes one or more, or -1 for all")
     if timeline and layout != "table":
@@ -100,7 +99,9 @@ def _open_spectrogram() -> Spectrogram:
 
 
 def _write_plot(sounds: SoundEvents, spectrogram: Spectrogram, audio: str, plot: str) -> Path:
+    from audio2img.config import expand_path
     from audio2img.output.sound_plot import write_sound_plot
+    from audio2img.pipeline.hearing import name_of
 
     title = "standard input" if audio == "-" else name_of(audio)
     decibels, column_s = spectrogram.decibels(), spectrogram.column_s

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from audio2img.cli.display import Display
-from audio2img.cli.job import run_job
-from audio2img.cli.next_steps import next_steps
 from audio2img.cli.options import json_option, takes_wishes, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
-from audio2img.config import embedded_models_dir
-from audio2img.pipeline import Pipeline
-from audio2img.pipeline.options import Options
-from audio2img.pipeline.wishes import Wishes
-from audio2img.store.defaults import this_machine
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.wishes import Wishes
+
 
 DEMO_SEED = 7
 
@@ -30,6 +28,14 @@ def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes:
 
     Uses the embedded models, which know one small world of simple scenes.
     """
+    from audio2img.cli.display import Display
+    from audio2img.cli.job import run_job
+    from audio2img.cli.next_steps import next_steps
+    from audio2img.config import embedded_models_dir
+    from audio2img.pipeline import Pipeline
+    from audio2img.pipeline.options import Options
+    from audio2img.store.defaults import this_machine
+
     options = Options(seed=wishes.seed)
     sentence = embedded_models_dir() / "demo.flac"
     with (

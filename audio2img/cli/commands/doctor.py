@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.cli.wording import as_options
-from audio2img.diagnosis.checks import Check, as_markdown, failures
 from audio2img.errors import MachineError
+
+if TYPE_CHECKING:
+    from audio2img.diagnosis.checks import Check
 
 
 @click.command("doctor")
@@ -26,6 +30,8 @@ def command(
     runtime, and prints a table to paste into an issue. Elsewhere it does what it can. Exits with 5
     when something fails that every picture needs.
     """
+    from audio2img.diagnosis.checks import as_markdown, failures
+
     if not deep and (model is not None or against_apple):
         raise click.UsageError("--model and --against-apple belong to --deep")
     from audio2img.diagnosis.plain import run_checks, run_deep_checks

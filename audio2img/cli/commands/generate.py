@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from audio2img.cli.display import Display
-from audio2img.cli.finished import Finished
-from audio2img.cli.first_run import ensure_models
-from audio2img.cli.job import run_job
-from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import json_option, offline_option, picture_options, takes_wishes, talk_options
-from audio2img.cli.streams import read_words
-from audio2img.pipeline.checks import check
-from audio2img.pipeline.wishes import Wishes
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.wishes import Wishes
 
 
 @click.command("generate")
@@ -35,6 +32,14 @@ def command(
 
     TEXT is what to draw, with or without quotes, or - to read it from standard input.
     """
+    from audio2img.cli.display import Display
+    from audio2img.cli.finished import Finished
+    from audio2img.cli.first_run import ensure_models
+    from audio2img.cli.job import run_job
+    from audio2img.cli.opening import open_pipeline
+    from audio2img.cli.streams import read_words
+    from audio2img.pipeline.checks import check
+
     words = read_words() if text == ("-",) else " ".join(text)
     options = wishes.options()
     output = wishes.output_path()

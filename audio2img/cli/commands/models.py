@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audio2img.cli import LazyGroup
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.store.catalog import default_name, load_catalog, split_name
-from audio2img.store.defaults import this_machine
-from audio2img.store.receipts import Receipt, installed
-from audio2img.store.rows import ModelRow, Wanted
+
+if TYPE_CHECKING:
+    from audio2img.store.receipts import Receipt
+    from audio2img.store.rows import ModelRow, Wanted
+
 
 LAZY = {
     "get": ("models_get", "Download models, or go on with a download."),
@@ -59,6 +60,9 @@ def list_models(only_installed: bool, as_json: bool, **given: Any) -> None:
 @talk_options
 def show_model(name: str, as_json: bool, **given: Any) -> None:
     """All that is known about one model."""
+    from audio2img.store.catalog import split_name
+    from audio2img.store.rows import Wanted
+
     row, variant = split_name(name)
     variants = (variant,) if variant else row.variants
     tables = [describe(Wanted(row, one)) for one in variants]
@@ -76,11 +80,16 @@ def show_model(name: str, as_json: bool, **given: Any) -> None:
 
 def every_model() -> list[Wanted]:
     """Every variant of every row of the catalogue."""
+    from audio2img.store.catalog import load_catalog
+    from audio2img.store.rows import Wanted
+
     return [Wanted(row, variant) for row in load_catalog() for variant in row.variants]
 
 
 def describe(wanted: Wanted) -> dict[str, Any]:
     """What there is to know of a model, as plain JSON values."""
+    from audio2img.store.receipts import installed
+
     row, variant = wanted.row, wanted.variant
     receipt = None if row.embedded else installed(wanted.key)
     return {
@@ -110,6 +119,7 @@ def describe(wanted: Wanted) -> dict[str, Any]:
 
 def _is_default(wanted: Wanted) -> bool:
     from audio2img.backends import preferred_variant
+    from audio2img.store.catalog import default_name
 
     if wanted.row.name != default_name(wanted.row.kind):
         return False
@@ -129,6 +139,8 @@ def _size_of(wanted: Wanted, receipt: Receipt | None) -> int:
 
 
 def _fits(table: dict[str, Any]) -> bool:
+    from audio2img.store.defaults import this_machine
+
     return this_machine().platform in table["platforms"]
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audio2img.cli.options import json_option, offline_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.store.catalog import default_name, find_wanted
-from audio2img.store.defaults import check_fits
-from audio2img.store.receipts import installed
-from audio2img.store.rows import Kind, Wanted
+
+if TYPE_CHECKING:
+    from audio2img.store.rows import Kind, Wanted
+
 
 DEFAULT = "default"
 DEFAULT_KINDS: tuple[Kind, ...] = ("image", "speech")
@@ -34,6 +34,8 @@ def command(
     """
     from audio2img.cli.downloads import download
     from audio2img.cli.licences import agree
+    from audio2img.store.defaults import check_fits
+    from audio2img.store.receipts import installed
 
     models = wanted_models(names)
     if DEFAULT in names and not quiet and any(model.row.name == "mini" for model in models):
@@ -53,6 +55,7 @@ def command(
 def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
     """The models meant by `names`, each once. Raises ModelError for unknown ones."""
     from audio2img.backends import preferred_variant
+    from audio2img.store.catalog import default_name, find_wanted
 
     plain = [default_name(kind) for kind in DEFAULT_KINDS] if DEFAULT in names else []
     plain += [name for name in names if name != DEFAULT]

@@ -8,7 +8,6 @@ import click
 
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.store.catalog import resolve_model, split_name
 
 
 @click.command("path")
@@ -18,6 +17,7 @@ from audio2img.store.catalog import resolve_model, split_name
 def command(name: str, as_json: bool, **given: Any) -> None:
     """Where a model is, for scripts and other tools. Exits with 4 when it is not on this machine."""
     from audio2img.backends import preferred_variant
+    from audio2img.store.catalog import resolve_model, split_name
 
     row, _ = split_name(name)
     model = resolve_model(name, row.kind, preferred_variant())

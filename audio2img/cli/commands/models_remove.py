@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import ModelError
-from audio2img.store.catalog import split_name
-from audio2img.store.receipts import Receipt, read_receipt
-from audio2img.store.rows import Wanted
+
+if TYPE_CHECKING:
+    from audio2img.store.receipts import Receipt
 
 
 @click.command("remove")
@@ -36,6 +38,10 @@ def command(names: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -
 
 def _installed(name: str) -> list[Receipt]:
     """The receipts of a model, whole or not. Raises ModelError when there is none."""
+    from audio2img.store.catalog import split_name
+    from audio2img.store.receipts import read_receipt
+    from audio2img.store.rows import Wanted
+
     row, variant = split_name(name)
     if row.embedded:
         raise ModelError(f"{row.name} comes with audio2img and cannot be removed", "remove another one")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from audio2img.cli.downloads import Bars
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import Audio2ImgError, ModelError
-from audio2img.store.catalog import load_catalog, split_name
-from audio2img.store.receipts import all_receipts, read_receipt
-from audio2img.store.rows import Wanted
+
+if TYPE_CHECKING:
+    from audio2img.cli.downloads import Bars
+    from audio2img.store.rows import Wanted
 
 
 @click.command("verify")
@@ -29,6 +29,8 @@ def command(names: tuple[str, ...], remote: bool, as_json: bool, quiet: bool, ve
     the commit, and for each file size and SHA-256, ready for a row in models.toml. Exits with 4 when
     something is not as it should be.
     """
+    from audio2img.cli.downloads import Bars
+
     with Bars(quiet) as bars:
         models = _chosen(names, remote)
         tables = [_ask_mirrors(model, bars) if remote else _verify(model, bars) for model in models]
@@ -47,6 +49,10 @@ def command(names: tuple[str, ...], remote: bool, as_json: bool, quiet: bool, ve
 
 
 def _chosen(names: tuple[str, ...], remote: bool) -> list[Wanted]:
+    from audio2img.store.catalog import load_catalog
+    from audio2img.store.receipts import all_receipts
+    from audio2img.store.rows import Wanted
+
     if names:
         return [model for name in names for model in _meant(name, remote)]
     every = [Wanted(row, variant) for row in load_catalog() for variant in row.variants if not row.embedded]
@@ -56,6 +62,10 @@ def _chosen(names: tuple[str, ...], remote: bool) -> list[Wanted]:
 
 def _meant(name: str, remote: bool) -> list[Wanted]:
     """Of a model with variants all, or all that are here, unless `name` says which."""
+    from audio2img.store.catalog import split_name
+    from audio2img.store.receipts import read_receipt
+    from audio2img.store.rows import Wanted
+
     row, variant = split_name(name)
     if row.embedded:
         raise ModelError(f"{row.name} comes with audio2img: there is nothing to verify", "name another one")
@@ -68,6 +78,7 @@ def _meant(name: str, remote: bool) -> list[Wanted]:
 
 def _verify(model: Wanted, bars: Bars) -> dict[str, Any]:
     """Hash what is here; of ggml files also whether whisper.cpp could load them."""
+    from audio2img.store.receipts import read_receipt
     from audio2img.store.upkeep import verify_files
 
     receipt = read_receipt(model.key)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from audio2img.cli.display import Display
-from audio2img.cli.job import run_job
-from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import microphone_options, takes_wishes, talk_options
-from audio2img.config import expand_path
-from audio2img.pipeline.wishes import Wishes
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.wishes import Wishes
 
 
 @click.command("record")
@@ -29,7 +29,11 @@ def command(target: str, quiet: bool, verbose: bool, wishes: Wishes) -> None:
 
     It begins with the first word and ends when the speaker stops, or at Enter or Ctrl-D.
     """
+    from audio2img.cli.display import Display
+    from audio2img.cli.job import run_job
+    from audio2img.cli.opening import open_pipeline
     from audio2img.cli.stop_key import stop_key
+    from audio2img.config import expand_path
     from audio2img.output.sound import sound_format, write_sound
 
     path = expand_path(target)

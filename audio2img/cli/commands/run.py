@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from audio2img.cli.display import Display
-from audio2img.cli.finished import Finished
-from audio2img.cli.first_run import ensure_models
-from audio2img.cli.job import run_job
-from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import (
     hear_options,
     json_option,
@@ -23,12 +19,14 @@ from audio2img.cli.options import (
     talk_options,
 )
 from audio2img.errors import UsageError
-from audio2img.pipeline.checks import check
-from audio2img.pipeline.options import Options
-from audio2img.pipeline.redrawing import Changes
-from audio2img.pipeline.wishes import Wishes
-from audio2img.store.rows import Kind
-from audio2img.types import AudioClip, Hear
+
+if TYPE_CHECKING:
+    from audio2img.cli.display import Display
+    from audio2img.cli.finished import Finished
+    from audio2img.pipeline.redrawing import Changes
+    from audio2img.pipeline.wishes import Wishes
+    from audio2img.store.rows import Kind
+    from audio2img.types import AudioClip, Hear
 
 # "auto" does without a sound model where there is none.
 KINDS: dict[Hear, tuple[Kind, ...]] = {
@@ -68,6 +66,11 @@ def command(
     are listened to until you stop speaking, or press Enter or Ctrl-D; with --hear sounds or auto
     for six seconds.
     """
+    from audio2img.cli.display import Display
+    from audio2img.cli.finished import Finished
+    from audio2img.cli.first_run import ensure_models
+    from audio2img.pipeline.checks import check
+
     if picture and audio:
         raise UsageError("--from draws a picture again and needs no AUDIO", "leave one of them out")
     if keep_audio and (picture or audio):
@@ -87,6 +90,8 @@ def command(
 def _draw_sound(
     audio: str | None, wishes: Wishes, display: Display, finished: Finished, keep_audio: bool
 ) -> None:
+    from audio2img.cli.job import run_job
+    from audio2img.cli.opening import open_pipeline
     from audio2img.cli.stop_key import stop_key
 
     options = wishes.options()
@@ -114,7 +119,11 @@ def _keep(clip: AudioClip, pictures: list[Path], output: Path, display: Display)
 
 
 def _draw_again(picture: str, wishes: Wishes, display: Display, finished: Finished) -> None:
+    from audio2img.cli.job import run_job
+    from audio2img.cli.opening import open_pipeline
     from audio2img.output import read_ignored, read_record
+    from audio2img.pipeline.checks import check
+    from audio2img.pipeline.options import Options
     from audio2img.pipeline.redrawing import original_model
 
     changes = _changes(wishes)
@@ -134,6 +143,8 @@ def _draw_again(picture: str, wishes: Wishes, display: Display, finished: Finish
 
 def _changes(wishes: Wishes) -> Changes:
     """What the command line asks to be different."""
+    from audio2img.pipeline.redrawing import Changes
+
     unusable = [name for name in ("style", "template", "translate", "language", "hear") if wishes.said(name)]
     if unusable:
         raise UsageError(f"--{unusable[0]} does not go with --from", "leave it out")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from audio2img.cli.display import Display
-from audio2img.cli.first_run import ensure_models
-from audio2img.cli.job import run_job
-from audio2img.cli.opening import open_pipeline
 from audio2img.cli.options import json_option, offline_option, speech_options, takes_wishes, talk_options
 from audio2img.cli.results import print_json, transcript_table
-from audio2img.pipeline.checks import check
-from audio2img.pipeline.wishes import Wishes
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.wishes import Wishes
 
 
 @click.command("transcribe")
@@ -26,6 +25,12 @@ def command(audio: str, as_json: bool, quiet: bool, verbose: bool, wishes: Wishe
 
     AUDIO is any sound or video file, its http(s) address, or - for standard input.
     """
+    from audio2img.cli.display import Display
+    from audio2img.cli.first_run import ensure_models
+    from audio2img.cli.job import run_job
+    from audio2img.cli.opening import open_pipeline
+    from audio2img.pipeline.checks import check
+
     options = wishes.hearing_options()
     check(options, audio)
     ensure_models(wishes, quiet, ("speech",))
