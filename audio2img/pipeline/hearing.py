@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from audio2img.pipeline.models import Models
 from audio2img.pipeline.options import Options
 from audio2img.pipeline.turns import Turns
 from audio2img.store.catalog import ResolvedModel
-from audio2img.types import AudioClip, Segment, SoundEvents, Transcript
+from audio2img.types import SAMPLE_RATE_HZ, AudioClip, Segment, SoundEvents, Transcript
 
 if TYPE_CHECKING:
     from audio2img.audio.listening import Moment
@@ -152,13 +152,13 @@ class Hearing:
             self._call.warn(f"listening for words only, not for sounds: {reason}", "classify")
             return self.transcribe(audio, options), None
         _ = self._models.speech_model  # unknown models are refused before hours of sound are read
-        clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
-        sounds = self.classify(clip)
+        audio = audio if _can_be_read_twice(audio) else self._decode(audio)
+        sounds = self.classify(audio)
         is_silent = all(thing.role == "silence" for thing in sounds.summary.things)
         if options.hear == "auto" and not sounds.summary.speech_leads and not is_silent:
             return None, sounds
         try:  # of silence, too: what is too quiet, and what to do, is better said there
-            return heard or self.transcribe(clip, options), sounds
+            return heard or self.transcribe(audio, options), sounds
         except NothingToDrawError as error:
             if not any(thing.role == "thing" for thing in sounds.summary.things):
                 raise
@@ -202,25 +202,31 @@ class Hearing:
                 yield block
 
     def transcribe(self, audio: AudioSource, options: Options) -> Transcript:
-        """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
+        """What is said in `audio`, of which no more is held at once than the recognizer needs.
+
+        Raises InputError, NothingToDrawError, ModelError or MachineError.
+        """
         model = self._models.speech_model  # unknown models are refused before hours of sound are read
-        clip = audio if isinstance(audio, AudioClip) else self._decode(audio)
+        options = self._without_unusable_words(options, model)
         said: list[str] = []
 
-        def report(segment: Segment) -> None:
-            said.append(segment.text)
-            done = min(1.0, segment.end_s / clip.duration_s) if clip.duration_s else None
-            self._call.tell(Event("transcribe", done, " ".join(said), segment))
+        with self._at_hand(audio) as sound, closing(_Reading(sound, self._call)) as reading:
 
-        options = self._without_unusable_words(options, model)
-        with self._turn(self._models.speech_turns, "transcribe"), self._call.timed("transcribe"):
-            self._call.tell(Event("transcribe", 0.0))
-            wishes = _speech_wishes(options)
-            transcript = self._models.recognizer().transcribe(
-                clip, wishes, progress=report, cancelled=self._call.is_cancelled
-            )
-            self._call.check()
-            self._call.tell(Event("transcribe", 1.0, transcript.text))
+            def report(segment: Segment) -> None:
+                said.append(segment.text)
+                self._call.tell(Event("transcribe", reading.share_at(segment.end_s), " ".join(said), segment))
+
+            reading.begin()  # what is no sound is refused before a model is loaded
+            with self._turn(self._models.speech_turns, "transcribe"), self._call.timed("transcribe"):
+                transcript = self._models.recognizer().transcribe(
+                    reading.blocks(),
+                    _speech_wishes(options),
+                    source=name_of(audio),
+                    progress=report,
+                    cancelled=self._call.is_cancelled,
+                )
+                self._call.check()
+                self._call.tell(Event("transcribe", 1.0, transcript.text))
         return transcript
 
     def _recognize(self, clip: AudioClip, options: Options, cancelled: Callable[[], bool]) -> Transcript:
@@ -242,8 +248,11 @@ class Hearing:
         self._call.warn(f"{model.name} takes no initial prompt: left out", "transcribe")
         return replace(options, initial_prompt="")
 
-    def _decode(self, audio: str | Path | BinaryIO) -> AudioClip:
+    def _decode(self, audio: AudioSource) -> AudioClip:
         from audio2img.audio.decode import decode_audio
+
+        if isinstance(audio, AudioClip):
+            return audio
 
         def report(done: float | None) -> None:
             self._call.check()
@@ -283,6 +292,67 @@ class Hearing:
                 raise
             return f"{error.message} ({error.remedy})"
         return ""
+
+
+class _Reading:
+    """Sound on its way to the recognizer, block by block, and how far it is. Once through, then `close`."""
+
+    def __init__(self, audio: AudioSource, call: Call) -> None:
+        from audio2img.audio.decode import stream_audio
+
+        self._call = call
+        self._share: float | None = None
+        self._passed_s = 0.0
+        self._clip_s = 0.0
+        self._is_told = False  # that the recognizer has something: what is read besides is no news any more
+        if isinstance(audio, AudioClip):
+            self._clip_s = audio.duration_s
+            self._blocks = audio.blocks()
+        else:
+            self._blocks = stream_audio(audio, progress=self._report)
+        self._first: NDArray[np.float32] | None = None
+
+    def begin(self) -> None:
+        """Read the first block. Raises InputError."""
+        self._first = self._next()
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        while self._first is not None:
+            block, self._first = self._first, None
+            yield block
+            self._first = self._next()
+        if not self._is_told:
+            self._call.tell(Event("transcribe", 0.0))
+
+    def share_at(self, seconds: float) -> float | None:
+        """Which part of the whole ends here, in [0, 1], by what has been read so far of it."""
+        self._is_told = True
+        whole_s = self._passed_s / self._share if self._share else self._clip_s
+        return min(1.0, seconds / whole_s) if whole_s else None
+
+    def close(self) -> None:
+        if isinstance(self._blocks, Generator):
+            self._blocks.close()
+
+    def _next(self) -> NDArray[np.float32] | None:
+        with self._call.timed("decode"):
+            block = next(self._blocks, None)
+        if block is not None:
+            self._passed_s += block.size / SAMPLE_RATE_HZ
+        return block
+
+    def _report(self, share: float | None) -> None:
+        self._call.check()
+        self._share = share
+        if not self._is_told:
+            self._call.tell(Event("decode", share))
+
+
+def _can_be_read_twice(audio: AudioSource) -> bool:
+    """Clips and files of their own; no pipe, and no file object, whose place is its owner's."""
+    return isinstance(audio, AudioClip) or (
+        isinstance(audio, (str, Path)) and str(audio) != "-" and Path(audio).is_file()
+    )
 
 
 def _speech_wishes(options: Options) -> SpeechWishes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
+import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -265,3 +267,39 @@ def test_more_pictures_from_the_seed_of_one(pipeline: Pipeline, tmp_path: Path) 
 def test_changes_are_checked_as_options_are(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Changes(**change)
+
+
+@pytest.mark.slow
+def test_a_long_recording_is_never_held_whole(pipeline: Pipeline, demo_audio: Path, tmp_path: Path) -> None:
+    """Twenty minutes with nothing in them: whole, they are 77 MB."""
+    path = tmp_path / "quiet.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        for _ in range(20):
+            file.writeframes(b"\x01\x00" * 16000 * 60)
+    pipeline.transcribe(demo_audio)  # what is loaded once is not counted
+    tracemalloc.start()
+    try:
+        with pytest.raises(NothingToDrawError, match=r"quiet\.wav is too quiet"):
+            pipeline.transcribe(path)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 30e6
+
+
+def test_how_far_it_is_in_a_recording_is_told_with_each_segment(demo_audio: Path) -> None:
+    events: list[Event] = []
+    with Pipeline("mini", "mini-whisper", on_event=events.append) as pipeline:
+        text = pipeline.transcribe(demo_audio).text
+    stages = list(dict.fromkeys(event.stage for event in events if event.stage != "load"))
+    assert stages == ["decode", "transcribe"]
+    told = [event for event in events if event.segment is not None]
+    assert told
+    duration_s = decode_audio(demo_audio).duration_s
+    assert [event.done for event in told] == pytest.approx(
+        [min(1.0, event.segment.end_s / duration_s) for event in told if event.segment], abs=0.02
+    )
+    assert (events[-1].done, events[-1].text) == (1.0, text)
