@@ -70,8 +70,14 @@ speech_options = _together(
     click.option("--language", metavar="CODE", help="Language spoken, such as en; auto to detect it."),
     click.option("--translate", is_flag=True, default=None, help="Translate what is said into English."),
     click.option("--initial-prompt", metavar="TEXT", help="Words to expect, such as names and terms."),
-    click.option("--threads", type=click.IntRange(1), help="Processor threads for speech."),
+    click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads for speech."),
 )
+
+# The built-in ones, by name, as help shows them without reading a file.
+STYLES = (
+    "3d", "anime", "cinematic", "comic", "ink", "oil", "pencil", "photo", "pixel", "poster", "storybook",
+    "watercolor",
+)  # fmt: skip
 
 sound_model_option = click.option(
     "--sound-model", metavar="NAME|PATH", help="YAMNet, or a TFLite file of its shape."
@@ -81,31 +87,37 @@ hear_options = _together(
     click.option(
         "--hear",
         type=click.Choice(["speech", "sounds", "auto", "both"]),
-        help="Draw what is said, the sounds there are, what leads of the two, or both; speech unless given.",
+        help="Draw what is said, the sounds there are, what leads of the two, or both. [default: speech]",
     ),
     sound_model_option,
 )
 
 picture_options = _together(
-    click.option("--model", metavar="NAME|PATH", help="Image model."),
-    click.option("--backend", metavar="NAME", help="auto, coreml or diffusers."),
-    click.option("--steps", type=int, help="Denoising steps."),
-    click.option("--guidance", type=float, help="How closely to follow the words."),
-    click.option("--seed", type=int, help="The same seed draws the same picture."),
+    click.option(
+        "--model",
+        metavar="NAME|PATH",
+        help="Image model. [default: by the machine; see: audio2img models list]",
+    ),
+    click.option("--backend", metavar="NAME", help="auto, coreml or diffusers. [default: auto]"),
+    click.option("--steps", type=int, metavar="N", help="Denoising steps."),
+    click.option("--guidance", type=float, metavar="NUMBER", help="How closely to follow the words."),
+    click.option("--seed", type=int, metavar="N", help="The same seed draws the same picture."),
     click.option("--scheduler", metavar="NAME", help="dpmpp-2m, euler, euler-a, ddim, pndm or lcm."),
     click.option("--size", metavar="WxH", callback=parse_size, help="Size of the picture in pixels."),
     click.option("--negative", metavar="TEXT", help="What the picture should not show."),
-    click.option("--style", metavar="NAME", help="A named style, such as watercolor."),
+    click.option("--style", metavar="NAME", help=f"{', '.join(STYLES)}, or one of your own."),
     click.option(
         "--template", metavar="NAME|TEXT", help='Words around the prompt: "{prompt}, at dawn", or a name.'
     ),
-    click.option("--count", type=int, help="How many pictures, from one seed; 1 unless given."),
+    click.option("--count", type=int, metavar="N", help="How many pictures, from one seed. [default: 1]"),
     click.option("--init-image", metavar="PICTURE", help="Start from a picture instead of noise."),
-    click.option("--strength", type=float, help="How far to leave it: 0 to 1; 0.6 unless given."),
+    click.option(
+        "--strength", type=float, metavar="NUMBER", help="How far to leave it: 0 to 1. [default: 0.6]"
+    ),
     click.option(
         "--long-prompt",
         type=click.Choice(["cut", "chunk"]),
-        help="Words beyond the model's window: cut them off (so unless given), or draw from all.",
+        help="Words beyond the model's window: cut them off, or draw from all. [default: cut]",
     ),
     click.option(
         "--compute-units",
@@ -117,7 +129,7 @@ picture_options = _together(
         default=None,
         help="Hold one part of the model at a time; on its own where memory is small.",
     ),
-    click.option("--precision", metavar="NAME", help="diffusers: half or full; by the machine unless given."),
+    click.option("--precision", metavar="NAME", help="diffusers: half or full. [default: by the machine]"),
     click.option(
         "--compile/--no-compile",
         "compile",
@@ -132,7 +144,7 @@ picture_options = _together(
         help="diffusers: add a LoRA file; may be repeated.",
     ),
     click.option("--previews/--no-previews", default=True, help="Show it as it grows, in iTerm2 and kitty."),
-    click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes."),
+    click.option("-o", "--output", metavar="FOLDER|FILE.png|.jpg|.webp", help="Where the picture goes."),
     click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done."),
 )
 
@@ -141,13 +153,20 @@ microphone_options = _together(
     click.option(
         "--seconds",
         type=click.FloatRange(0.1, 3600),
+        metavar="SECONDS",
         help="Record for so long, instead of until the speaker stops.",
     ),
     click.option(
-        "--silence", type=click.FloatRange(0.2, 60), help="Seconds of silence that end it; 1.2 unless given."
+        "--silence",
+        type=click.FloatRange(0.2, 60),
+        metavar="SECONDS",
+        help="Silence that ends it. [default: 1.2]",
     ),
     click.option(
-        "--limit", type=click.FloatRange(1, 3600), help="Seconds to listen at most; 30 unless given."
+        "--limit",
+        type=click.FloatRange(1, 3600),
+        metavar="SECONDS",
+        help="How long to listen at most. [default: 30]",
     ),
 )
 

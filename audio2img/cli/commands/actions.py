@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audio2img.cli import LazyGroup
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
@@ -31,7 +32,7 @@ def command() -> None:
     """Pictures by one press on a Mac: Quick Actions for Finder and menus, and Shortcuts."""
 
 
-@command.command("list")
+@command.command("list", cls=Command, examples=("audio2img actions list", "audio2img actions list --json"))
 @dest_option
 @json_option
 @talk_options
@@ -52,7 +53,14 @@ def list_actions(dest: Path | None, as_json: bool, **given: Any) -> None:
         click.echo(f"{table['name']:<20}{table['kind']:<14}{title:<34}{state:<11}{table['purpose']}")
 
 
-@command.command("show")
+@command.command(
+    "show",
+    cls=Command,
+    examples=(
+        "audio2img actions show speak",
+        "audio2img actions show clipboard --command /usr/local/bin/audio2img",
+    ),
+)
 @click.argument("name")
 @command_option
 @talk_options

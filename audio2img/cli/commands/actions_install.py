@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audio2img.cli.commands.actions import command_option, dest_option
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import MachineError
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 ALLOW = "once, in the Shortcuts app: Settings, Advanced, Allow Running Scripts"
 
 
-@click.command("install")
+@click.command(
+    "install",
+    cls=Command,
+    examples=("audio2img actions install", "audio2img actions install --dest to-my-mac"),
+)
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @dest_option
 @command_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audio2img.cli.commands.actions import dest_option
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from audio2img.macos.install import Place
 
 
-@click.command("uninstall")
+@click.command(
+    "uninstall",
+    cls=Command,
+    examples=("audio2img actions uninstall", "audio2img actions uninstall --dest to-my-mac"),
+)
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @dest_option
 @json_option

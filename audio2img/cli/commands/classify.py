@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, offline_option, sound_model_option, takes_wishes, talk_options
 from audio2img.cli.results import print_json, sounds_table
 
@@ -19,15 +20,21 @@ if TYPE_CHECKING:
 TOP = 10
 
 
-@click.command("classify")
+@click.command(
+    "classify",
+    cls=Command,
+    examples=("audio2img classify street.wav", "audio2img classify street.wav --timeline"),
+)
 @click.argument("audio")
 @sound_model_option
-@click.option("--top", type=click.IntRange(1), default=TOP, metavar="N", help="Sounds in the table; 10.")
+@click.option(
+    "--top", type=click.IntRange(1), default=TOP, show_default=True, metavar="N", help="Sounds in the table."
+)
 @click.option(
     "--max-results",
     type=click.IntRange(-1),
     metavar="N",
-    help="Sounds kept of each window; 5 unless given, -1 keeps all.",
+    help="Sounds kept of each window; -1 keeps all. [default: 5]",
 )
 @click.option("--timeline", is_flag=True, help="What leads when, instead of the table.")
 @click.option(

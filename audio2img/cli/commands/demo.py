@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, takes_wishes, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
 
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
 DEMO_SEED = 7
 
 
-@click.command("demo")
-@click.option("--seed", type=int, default=DEMO_SEED, show_default=True, help="Another seed, another picture.")
-@click.option("-o", "--output", metavar="FOLDER|FILE.png", help="Where the picture goes.")
+@click.command("demo", cls=Command, examples=("audio2img demo", "audio2img demo --seed 3 -o demo.png"))
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    default=DEMO_SEED,
+    show_default=True,
+    help="Another seed, another picture.",
+)
+@click.option("-o", "--output", metavar="FOLDER|FILE.png|.jpg|.webp", help="Where the picture goes.")
 @click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done.")
 @json_option
 @talk_options

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import Audio2ImgError
 
 
-@click.command("devices")
+@click.command("devices", cls=Command, examples=("audio2img devices", "audio2img devices --use default"))
 @click.option(
     "--use", "wanted", metavar="NUMBER|NAME|default", help="Remember this microphone; default: the system's."
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.cli.wording import as_options
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from audio2img.diagnosis.checks import Check
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command, examples=("audio2img doctor", "audio2img doctor --deep"))
 @click.option("--deep", is_flag=True, help="Draw on each compute unit and compare; listen for half a second.")
 @click.option("--model", metavar="NAME|PATH", help="With --deep: the image model whose parts are checked.")
 @click.option("--against-apple", is_flag=True, help="With --deep: draw with Apple's own pipeline, too.")

@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, offline_option, picture_options, takes_wishes, talk_options
 
 if TYPE_CHECKING:
     from audio2img.pipeline.wishes import Wishes
 
 
-@click.command("generate")
+@click.command(
+    "generate",
+    cls=Command,
+    examples=(
+        "audio2img generate a red fox in the snow",
+        "audio2img generate 'a red fox' --style ink --count 4 -o foxes",
+    ),
+)
 @click.argument("text", nargs=-1, required=True)
 @picture_options
 @offline_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audio2img.cli import LazyGroup
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
@@ -32,7 +33,7 @@ def command() -> None:
     """The models there are."""
 
 
-@command.command("list")
+@command.command("list", cls=Command, examples=("audio2img models list", "audio2img models list --installed"))
 @click.option("--installed", "only_installed", is_flag=True, help="Only those on this machine.")
 @json_option
 @talk_options
@@ -54,7 +55,9 @@ def list_models(only_installed: bool, as_json: bool, **given: Any) -> None:
     click.echo("* taken when none is named; what each is for: audio2img models show NAME")
 
 
-@command.command("show")
+@command.command(
+    "show", cls=Command, examples=("audio2img models show mini", "audio2img models show mini --json")
+)
 @click.argument("name")
 @json_option
 @talk_options

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import CancelledError
@@ -71,7 +72,14 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     return parts
 
 
-@click.command("compress")
+@click.command(
+    "compress",
+    cls=Command,
+    examples=(
+        "audio2img models compress sd21-base-fp16 sd15-small",
+        "audio2img models compress sd21-base-fp16 sd15-mixed --mixed --min-psnr 30",
+    ),
+)
 @click.argument("source", metavar="SOURCE")
 @click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
 @click.option("--bits", type=click.Choice(BITS), help="Palettes of 2^BITS values. [default: 6]")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, parse_size, talk_options
 from audio2img.cli.results import print_json
 
@@ -27,7 +28,14 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     return parts
 
 
-@click.command("convert")
+@click.command(
+    "convert",
+    cls=Command,
+    examples=(
+        "audio2img models convert my-model my-model-coreml",
+        "audio2img models convert my-model small --bits 6 --chunk-unet",
+    ),
+)
 @click.argument("source", metavar="SOURCE")
 @click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
 @click.option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, offline_option, talk_options
 from audio2img.cli.results import print_json
 
@@ -17,7 +18,11 @@ DEFAULT = "default"
 DEFAULT_KINDS: tuple[Kind, ...] = ("image", "speech")
 
 
-@click.command("get")
+@click.command(
+    "get",
+    cls=Command,
+    examples=("audio2img models get default", "audio2img models get whisper-base sd-turbo"),
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...|default")
 @click.option("--anyway", is_flag=True, help="Even a model that needs more memory than there is.")
 @click.option("--accept-license", is_flag=True, help="Accept the licences that are shown; for scripts.")

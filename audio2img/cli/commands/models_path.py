@@ -6,11 +6,14 @@ from typing import Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
 
-@click.command("path")
+@click.command(
+    "path", cls=Command, examples=("audio2img models path mini", "audio2img models path mini --json")
+)
 @click.argument("name")
 @json_option
 @talk_options

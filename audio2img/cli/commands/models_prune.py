@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
 
-@click.command("prune")
+@click.command("prune", cls=Command, examples=("audio2img models prune --dry-run", "audio2img models prune"))
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @talk_options

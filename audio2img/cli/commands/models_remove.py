@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import ModelError
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from audio2img.store.receipts import Receipt
 
 
-@click.command("remove")
+@click.command(
+    "remove",
+    cls=Command,
+    examples=("audio2img models remove sd-turbo", "audio2img models remove sd-turbo --json"),
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @json_option
 @talk_options

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import Audio2ImgError, ModelError
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from audio2img.store.rows import Wanted
 
 
-@click.command("verify")
+@click.command(
+    "verify", cls=Command, examples=("audio2img models verify", "audio2img models verify mini --remote")
+)
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option(
     "--remote", is_flag=True, help="Ask the mirrors for revisions, sizes and hashes; fetch no model."

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import microphone_options, takes_wishes, talk_options
 
 if TYPE_CHECKING:
     from audio2img.pipeline.wishes import Wishes
 
 
-@click.command("record")
+@click.command(
+    "record",
+    cls=Command,
+    examples=("audio2img record -o memo.wav", "audio2img record -o rain.flac --seconds 10"),
+)
 @click.option(
     "-o",
     "--output",

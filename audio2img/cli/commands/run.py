@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import (
     hear_options,
     json_option,
@@ -37,7 +38,9 @@ KINDS: dict[Hear, tuple[Kind, ...]] = {
 }
 
 
-@click.command("run")
+@click.command(
+    "run", cls=Command, examples=("audio2img run", "audio2img run memo.m4a --style watercolor -o fox.png")
+)
 @click.argument("audio", required=False)
 @click.option("--from", "picture", metavar="PICTURE", help="Draw a picture of ours again, from itself.")
 @microphone_options

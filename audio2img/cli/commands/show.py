@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
 
-@click.command("show")
+@click.command("show", cls=Command, examples=("audio2img show fox.png", "audio2img show fox.png --json"))
 @click.argument("picture", type=click.Path(path_type=Path))
 @json_option
 @talk_options

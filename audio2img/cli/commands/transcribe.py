@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, offline_option, speech_options, takes_wishes, talk_options
 from audio2img.cli.results import print_json, transcript_table
 
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
     from audio2img.pipeline.wishes import Wishes
 
 
-@click.command("transcribe")
+@click.command(
+    "transcribe",
+    cls=Command,
+    examples=(
+        "audio2img transcribe memo.m4a",
+        "audio2img transcribe interview.mp3 --language de --translate",
+    ),
+)
 @click.argument("audio")
 @speech_options
 @offline_option
