@@ -33,6 +33,7 @@ LABELS = {
 
 QUIETEST_DBFS = -60.0  # an empty level meter
 ALMOST = 0.999
+_LOGGER = logging.getLogger("audio2img")
 
 
 class Display(logging.Handler):
@@ -40,11 +41,12 @@ class Display(logging.Handler):
 
     previews: show the picture as it grows, where the terminal can.
 
-    While it is open it also takes what the package logs as a warning, such as damage in a file.
+    While it is open it also takes what the package logs as a warning, such as damage in a file; with
+    verbose all that it logs, such as what whisper.cpp says of a model.
     """
 
     def __init__(self, quiet: bool = False, verbose: bool = False, previews: bool = True) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.DEBUG if verbose else logging.WARNING)
         self._previews = previews
         self._screen: PreviewScreen | None = None
         self._quiet = quiet
@@ -54,7 +56,9 @@ class Display(logging.Handler):
         self._stage: str = ""
 
     def __enter__(self) -> Display:
-        logging.getLogger("audio2img").addHandler(self)
+        if self._verbose:
+            _LOGGER.setLevel(logging.DEBUG)
+        _LOGGER.addHandler(self)
         if not self._quiet and sys.stderr.isatty():
             from audio2img.cli.console import open_progress, uninterrupted
 
@@ -81,7 +85,7 @@ class Display(logging.Handler):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        logging.getLogger("audio2img").removeHandler(self)
+        _LOGGER.removeHandler(self)
         self.restore()
 
     def restore(self) -> None:

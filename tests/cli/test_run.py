@@ -128,3 +128,12 @@ def test_every_scheduler_draws(audio2img: Callable[..., Any], tmp_path: Path, sc
     done = audio2img("generate", "a cat", "--scheduler", scheduler, "--steps", 5, "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     assert pixels(done.stdout.strip()).std() > 10
+
+
+def test_verbose_shows_what_whisper_cpp_says_of_a_model(
+    audio2img: Callable[..., Any], demo_audio: Path
+) -> None:
+    plain, verbose = (audio2img("transcribe", demo_audio, *more) for more in ((), ("--verbose",)))
+    assert plain.stdout == verbose.stdout == DEMO_TEXT + "\n"
+    assert "whisper_model_load" not in plain.stderr
+    assert "whisper_model_load: n_vocab       = 50364" in verbose.stderr
