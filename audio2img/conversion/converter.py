@@ -31,13 +31,13 @@ from audio2img.conversion.source import Source, open_source, read_json
 from audio2img.diffusion.schedulers import SchedulerConfig, refuse_unsupported
 from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.files import replace_folder
+from audio2img.installation import how_to_add
 from audio2img.output.files import explain
 
 Progress = Callable[[str, int, int, PartReport | None], None]
 """Called with (what is next or was done, done so far, of how many, the report of what was done)."""
 
 REQUIRED_PACKAGES = ("torch", "diffusers", "transformers", "coremltools", "safetensors")
-INSTALL = "run: pip install 'audio2img[convert]'"
 
 
 def convert_model(
@@ -108,7 +108,7 @@ def check_packages() -> None:
     """Raise MachineError if the `convert` extra is not installed."""
     missing = [name for name in REQUIRED_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise MachineError(f"converting needs {', '.join(missing)}", INSTALL)
+        raise MachineError(f"converting needs {', '.join(missing)}", how_to_add("convert"))
 
 
 def check_weights(source: Source) -> None:

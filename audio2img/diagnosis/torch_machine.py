@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from audio2img.backends.torch.row import GET_DIFFUSERS
 from audio2img.config import embedded_models_dir, load_settings
 from audio2img.diagnosis.checks import Check
 from audio2img.diagnosis.draws import PROMPT, SEED
+from audio2img.installation import how_to_add
 from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 from audio2img.store.defaults import this_machine
 
@@ -19,7 +19,7 @@ SD21_PARAMETERS = {"text_encoder": 340_000_000, "unet": 866_000_000, "vae": 84_0
 def check_torch() -> Check:
     """What draws a Stable Diffusion 2.1 here, and how."""
     if not this_machine().has_diffusers:
-        return Check("torch", "note", "torch and diffusers are not installed", GET_DIFFUSERS)
+        return Check("torch", "note", "torch and diffusers are not installed", how_to_add("diffusers"))
     from audio2img.backends.torch.needs import Needs
     from audio2img.backends.torch.plan import Wishes, find_device, make_plan
 

@@ -20,7 +20,7 @@ from audio2img.mlprogram.ops import OPERATIONS, Array, Node, Shape
 
 MAX_TENSOR_ELEMENTS = 1 << 28  # 1 GB of float32, more than any tensor of a model below the cap
 MAX_PARAMETERS = 100_000_000
-TOO_LARGE_REMEDY = "run it on a Mac, or draw it with PyTorch: pip install 'audio2img[diffusers]'"
+TOO_LARGE_REMEDY = "run it on a Mac; elsewhere take the model in a form that PyTorch draws"
 
 
 @dataclass(frozen=True)

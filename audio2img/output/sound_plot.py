@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import MachineError
+from audio2img.installation import how_to_add
 from audio2img.output.files import write_new_file
 from audio2img.output.naming import numbered_names
 from audio2img.types import SAMPLE_RATE_HZ, SoundEvents
@@ -26,9 +27,7 @@ def check_plotting() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise MachineError(
-            "drawing the plot needs the package matplotlib", "run: pip install 'audio2img[sounds]'"
-        ) from None
+        raise MachineError("drawing the plot needs the package matplotlib", how_to_add("sounds")) from None
 
 
 def write_sound_plot(

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import MachineError, ModelError
+from audio2img.installation import how_to_add
 from audio2img.recognition.sound_windows import WINDOW
 
 TFLITE_IDENTIFIER = b"TFL3"  # at byte 4 of the file, as schema.fbs of TensorFlow Lite says
 LABELS_SUFFIX = ".txt"
 LABELS_LIMIT_BYTES = 1 << 20
-INSTALL = "pip install 'audio2img[sounds]'"
 
 
 class SoundModel:
@@ -72,7 +72,7 @@ def load_interpreter_class() -> Any:
     except ImportError as error:
         where = " (there is none for Macs with Intel processors)" if sys.platform == "darwin" else ""
         raise MachineError(
-            f"naming sounds needs the package ai-edge-litert{where}: {error}", f"run: {INSTALL}"
+            f"naming sounds needs the package ai-edge-litert{where}: {error}", how_to_add("sounds")
         ) from None
     return Interpreter
 

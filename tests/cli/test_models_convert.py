@@ -157,5 +157,5 @@ def test_without_the_extra(audio2img: Callable[..., object], assert_fails: Fails
     """As on the base install, wherever this test runs: there torch cannot be found."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None", encoding="utf-8")
     done = audio2img("models", "convert", MINI, "new", env={"PYTHONPATH": f"{tmp_path}:{MINI.parents[2]}"})
-    assert_fails(done, 5, "torch", "pip install 'audio2img[convert]'")
+    assert_fails(done, 5, "torch", "pip install", "convert]")
     assert not (tmp_path / "new").exists()

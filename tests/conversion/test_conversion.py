@@ -232,7 +232,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(converter, "REQUIRED_PACKAGES", ("numpy", "no_such_package"))
     with pytest.raises(MachineError, match="converting needs no_such_package") as caught:
         converter.check_packages()
-    assert caught.value.remedy == "run: pip install 'audio2img[convert]'"
+    assert "convert]" in caught.value.remedy
 
 
 def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:

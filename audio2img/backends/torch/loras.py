@@ -10,6 +10,7 @@ from audio2img.backends.torch.folder import Kind, read_header
 from audio2img.backends.torch.memory import is_out_of_memory
 from audio2img.diffusion.loras import LoraFile
 from audio2img.errors import MachineError, ModelError
+from audio2img.installation import how_to_add
 
 PIPELINES: dict[Kind, str] = {"sd": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}
 
@@ -20,7 +21,7 @@ def add_loras(kind: Kind, modules: dict[str, Any], loras: Sequence[LoraFile]) ->
     Raises ModelError for a file that does not belong to such a model, MachineError without peft.
     """
     if find_spec("peft") is None:
-        raise MachineError("LoRA files need the package peft", "run: pip install 'audio2img[diffusers]'")
+        raise MachineError("LoRA files need the package peft", how_to_add("diffusers"))
     import diffusers
 
     rest: dict[str, Any] = {"tokenizer": None, "scheduler": _idle_scheduler()}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from audio2img.backends.protocol import BackendRow, CancelCheck, DrawingWishes, ImageBackend, ImageModel
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
+from audio2img.installation import how_to_add
 from audio2img.store.defaults import DIFFUSERS_IMAGE, this_machine
 
 FORMAT = "diffusers"
-GET_DIFFUSERS = "run: pip install 'audio2img[diffusers]'"
 
 
 def can_draw(model: ImageModel) -> Audio2ImgError | None:
@@ -21,7 +21,8 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
         )
     if not this_machine().has_diffusers:
         return MachineError(
-            f"{model.name} is drawn with torch and diffusers, which are not installed", GET_DIFFUSERS
+            f"{model.name} is drawn with torch and diffusers, which are not installed",
+            how_to_add("diffusers"),
         )
     return None
 

@@ -77,7 +77,7 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
 
     SOURCE is a folder, or a model on the Hugging Face Hub (OWNER/NAME, OWNER/NAME@REVISION):
     Stable Diffusion 1.x, 2.x or XL, with its weights as safetensors. Every part is compared with
-    the original as it is converted. Needs: pip install 'audio2img[convert]'.
+    the original as it is converted. Needs the extra convert.
     """
     from audio2img.conversion import ConversionOptions, convert_model
 

@@ -133,7 +133,7 @@ def _collect(
         found[0].rename(package)
     check: dict[str, Any] = {
         "decibels": {},
-        "unchecked": "not checked: needs pip install 'audio2img[convert]'",
+        "unchecked": "not checked: needs the extra convert",
     }
     if has_torch:
         check = run_worker(work, {"check": asdict(job)})
