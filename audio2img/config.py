@@ -175,7 +175,7 @@ def _read_settings(path: Path) -> Settings:
 
 def _check_settings(table: Mapping[str, Any], path: Path) -> None:
     """Raises UsageError for a key or a type we do not know."""
-    known = {one.name: str(one.type) for one in fields(Settings) if one.name != "origins"}
+    known = {one.name: str(one.type) for one in fields(Settings) if one.name in setting_names()}
     for key, value in table.items():
         if key not in known:
             raise UsageError(
@@ -195,6 +195,33 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
+def setting_names() -> tuple[str, ...]:
+    return tuple(one.name for one in fields(Settings) if one.name != "origins")
+
+
+def check_setting_name(name: str) -> None:
+    """Raises UsageError, with the choices, for a name that no setting has."""
+    if name not in setting_names():
+        raise UsageError(
+            f"there is no setting {_shown(name)}",
+            f"{did_you_mean(name, setting_names())}known settings: {', '.join(setting_names())}",
+        )
+
+
+def parse_setting(name: str, text: str) -> str | int | float | bool:
+    """The value that `text` means for this setting. Raises UsageError for no such name or value."""
+    check_setting_name(name)
+    wanted = next(str(one.type) for one in fields(Settings) if one.name == name).split(" ")[0]
+    truths = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    try:
+        if wanted == "bool":
+            return truths[text.lower()]
+        return text if wanted == "str" else int(text) if wanted == "int" else float(text)
+    except (KeyError, ValueError) as error:
+        kind = {"bool": "true or false", "int": "a whole number", "float": "a number"}[wanted]
+        raise UsageError(f"{name} is {kind}, not {_shown(text)}", f"give {kind}") from error
+
+
 def save_setting(name: str, value: str | float | bool | None) -> Path:
     """Set one value in the settings file, or take it out (None); the rest stays as it is. The file's path.
 
@@ -202,6 +229,7 @@ def save_setting(name: str, value: str | float | bool | None) -> Path:
     """
     import tomlkit
 
+    check_setting_name(name)
     path = settings_file()
     _read_settings(path)  # what is wrong already is told, not made worse
     try:

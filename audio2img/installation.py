@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from audio2img.machine import missing_packages
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 NAME = "audio2img"
 # What tells that an extra is there; one that is added must not take another away.
@@ -59,6 +61,8 @@ def _command(extra: str, wanted: str, origin: dict[str, Any], prefix: Path) -> s
 
 def _read_origin(distribution: Distribution | None) -> dict[str, Any]:
     """direct_url.json; {} where there is none, as after an installation from an index."""
+    from importlib.metadata import Distribution, PackageNotFoundError
+
     try:
         text = (distribution or Distribution.from_name(NAME)).read_text("direct_url.json")
         origin = json.loads(text or "{}")

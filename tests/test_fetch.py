@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,9 +31,10 @@ from audio2img.fetch import (
     name_of_url,
 )
 
+AUTHORITY = trustme.CA()
+
 SOUND = Expected("a recording", ("audio/", ""), max_bytes=100_000, silent_s=60, total_s=60)
 SENTENCE = "please draw a big red house at night"
-PEM = Path(__file__).with_name("sound.test.pem")
 
 Answer = Callable[["Handler"], None]
 
@@ -391,11 +393,19 @@ def test_a_refused_connection_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
             got(f"http://127.0.0.1:{unused.getsockname()[1]}/x.mp3")
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificate of an authority, made for this run, that has signed the one of sound.test."""
+    path = tmp_path_factory.mktemp("authority") / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(str(path))
+    return path
+
+
 @pytest.fixture
 def secure(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | None]]:
     """The server behind TLS, as sound.test; gives the names that it was asked for (SNI)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(PEM)
+    AUTHORITY.issue_cert("sound.test").configure_cert(context)
     asked: list[str | None] = []
     context.sni_callback = lambda _, name, __: asked.append(name)
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -406,13 +416,13 @@ def secure(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
 
 
 def test_https_asks_by_name_and_checks_the_certificate(
-    server: Server, secure: list[str | None], monkeypatch: pytest.MonkeyPatch
+    server: Server, secure: list[str | None], authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.url("/x", lambda client: client.say(200, b"abc" * 20_000))
     with pytest.raises(InputError, match="its certificate is not valid"):
         got(f"https://sound.test:{server.server_port}/x")
     assert server.asked == []
-    monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     certificates.cache_clear()
     assert got(f"https://sound.test:{server.server_port}/x") == b"abc" * 20_000
     assert secure[-1] == "sound.test"
@@ -422,9 +432,9 @@ def test_https_asks_by_name_and_checks_the_certificate(
 
 
 def test_https_does_not_become_http(
-    server: Server, secure: list[str | None], monkeypatch: pytest.MonkeyPatch
+    server: Server, secure: list[str | None], authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     server.url("/x", to(f"http://sound.test:{server.server_port}/y"))
     with pytest.raises(InputError, match="from https to what is not"):
         got(f"https://sound.test:{server.server_port}/x")

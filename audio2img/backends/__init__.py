@@ -96,8 +96,8 @@ def load_backend(
         name for name in wishes.given if _does_not_fit(row, name, wishes) and name in wishes.general
     ]:
         logger.warning(
-            "the setting %s is left out: the backend %s, which draws %s, knows none such",
-            name, row.name, model.name,
+            "%s = %r is left out: the backend %s, which draws %s, knows none such (set by %s)",
+            name, getattr(wishes, name), row.name, model.name, wishes.general[name],
         )  # fmt: skip
         wishes = wishes.without([name])
     for name in wishes.given:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -172,8 +172,8 @@ class DrawingWishes:
 
     backend: "auto", or the name of a row. compute_units: in the words of the backend. precision: half
     or full; compile: have the model compiled first; loras: added to the model.
-    general: the names of those that are wished of all drawing and not of this one: a backend that does
-    not know such a wish draws without it.
+    general: of those that are wished of all drawing and not of this one, where that was said, by name: a
+    backend that does not know such a wish draws without it.
     """
 
     backend: str = "auto"
@@ -182,7 +182,7 @@ class DrawingWishes:
     precision: str | None = None
     compile: bool = False
     loras: tuple[LoraFile, ...] = ()
-    general: frozenset[str] = frozenset()
+    general: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -13,18 +13,22 @@ import click
 
 from audio2img import __version__
 
+COMPLETE = "_AUDIO2IMG_COMPLETE"  # click's own name for it
 # command -> (module, what `--help` says of it)
 COMMANDS = {
     "run": ("run", "Speech, or any sound, to picture: the main job."),
-    "record": ("record", "Record from a microphone into a WAV file."),
+    "record": ("record", "Record from a microphone into a file."),
     "transcribe": ("transcribe", "Speech to text."),
     "classify": ("classify", "Name the sounds in a recording."),
     "generate": ("generate", "Text to picture."),
     "show": ("show", "How a picture was made."),
     "models": ("models", "The models there are."),
+    "styles": ("styles", "The styles and templates there are."),
+    "config": ("config", "Your settings: what is set, where, and changing it."),
     "actions": ("actions", "Quick Actions and Shortcuts on a Mac."),
     "devices": ("devices", "The microphones there are."),
     "doctor": ("doctor", "Check that everything works on this machine."),
+    "completion": ("completion", "What zsh, bash or fish need to complete commands."),
     "demo": ("demo", "A spoken sentence becomes a picture, with nothing to download."),
 }
 
@@ -100,7 +104,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     # Asked of the words themselves: they may be put together so that no option is ever parsed.
     outcome = Outcome(as_json="--json" in takewhile(lambda word: word != "--", words))
     with outcome:
-        prepare_streams()
+        if COMPLETE not in os.environ:  # to a shell, click speaks by itself, in bytes
+            prepare_streams()
         cli.main(args=argv, prog_name="audio2img", standalone_mode=False, obj=outcome)
         sys.stdout.flush()
     if outcome.leaves_work:  # in a thread, which Python would wait for

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.outcome import Outcome
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -66,7 +67,12 @@ offline_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
 speech_options = _together(
-    click.option("--speech-model", metavar="NAME|PATH", help="Whisper model."),
+    click.option(
+        "--speech-model",
+        metavar="NAME|PATH",
+        shell_complete=completions.models("speech"),
+        help="Whisper model.",
+    ),
     click.option("--language", metavar="CODE", help="Language spoken, such as en; auto to detect it."),
     click.option("--translate", is_flag=True, default=None, help="Translate what is said into English."),
     click.option("--initial-prompt", metavar="TEXT", help="Words to expect, such as names and terms."),
@@ -80,7 +86,10 @@ STYLES = (
 )  # fmt: skip
 
 sound_model_option = click.option(
-    "--sound-model", metavar="NAME|PATH", help="YAMNet, or a TFLite file of its shape."
+    "--sound-model",
+    metavar="NAME|PATH",
+    shell_complete=completions.models("sound"),
+    help="YAMNet, or a TFLite file of its shape.",
 )
 
 hear_options = _together(
@@ -96,18 +105,37 @@ picture_options = _together(
     click.option(
         "--model",
         metavar="NAME|PATH",
+        shell_complete=completions.models("image"),
         help="Image model. [default: by the machine; see: audio2img models list]",
     ),
-    click.option("--backend", metavar="NAME", help="auto, coreml or diffusers. [default: auto]"),
+    click.option(
+        "--backend",
+        metavar="NAME",
+        shell_complete=completions.backends,
+        help="auto, coreml or diffusers. [default: auto]",
+    ),
     click.option("--steps", type=int, metavar="N", help="Denoising steps."),
     click.option("--guidance", type=float, metavar="NUMBER", help="How closely to follow the words."),
     click.option("--seed", type=int, metavar="N", help="The same seed draws the same picture."),
-    click.option("--scheduler", metavar="NAME", help="dpmpp-2m, euler, euler-a, ddim, pndm or lcm."),
+    click.option(
+        "--scheduler",
+        metavar="NAME",
+        shell_complete=completions.schedulers,
+        help="dpmpp-2m, euler, euler-a, ddim, pndm or lcm.",
+    ),
     click.option("--size", metavar="WxH", callback=parse_size, help="Size of the picture in pixels."),
     click.option("--negative", metavar="TEXT", help="What the picture should not show."),
-    click.option("--style", metavar="NAME", help=f"{', '.join(STYLES)}, or one of your own."),
     click.option(
-        "--template", metavar="NAME|TEXT", help='Words around the prompt: "{prompt}, at dawn", or a name.'
+        "--style",
+        metavar="NAME",
+        shell_complete=completions.styles,
+        help=f"{', '.join(STYLES)}, or one of your own.",
+    ),
+    click.option(
+        "--template",
+        metavar="NAME|TEXT",
+        shell_complete=completions.templates,
+        help='Words around the prompt: "{prompt}, at dawn", or a name.',
     ),
     click.option("--count", type=int, metavar="N", help="How many pictures, from one seed. [default: 1]"),
     click.option("--init-image", metavar="PICTURE", help="Start from a picture instead of noise."),
@@ -149,7 +177,12 @@ picture_options = _together(
 )
 
 microphone_options = _together(
-    click.option("--device", metavar="NUMBER|NAME", help="Microphone: its number or a part of its name."),
+    click.option(
+        "--device",
+        metavar="NUMBER|NAME",
+        shell_complete=completions.devices,
+        help="Microphone: its number or a part of its name.",
+    ),
     click.option(
         "--seconds",
         type=click.FloatRange(0.1, 3600),

@@ -68,7 +68,7 @@ class Wishes(Settings):
             self.precision,
             bool(self.compile),
             tuple(parse_lora(lora) for lora in self.loras),
-            general=frozenset(self.origins),
+            general=self.origins,
         )
 
     def hearing_options(self) -> Options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -91,7 +92,7 @@ def _find_rows(name: str, kind: Kind | None = None) -> list[ModelRow]:
     rows = load_catalog()
     found = [row for row in rows if name == row.name or name in row.aliases]
     if not found:
-        here = f"; the file or folder here is ./{name}" if Path(name).exists() else ""
+        here = f"; the file or folder here is ./{name}" if os.path.exists(name) else ""
         raise ModelError(
             f"there is no model called {name!r}",
             f"known models: {_choices(name, rows, kind)}; or give a path{here}",

@@ -69,11 +69,14 @@ def test_an_error_about_an_option_names_no_file(
 def test_settings_break_no_command_that_does_not_use_them(
     audio2img: Command, write_settings: Any, demo_audio: Path
 ) -> None:
-    write_settings('vad_model = "silero-vad"\nprecision = "half"\ncompute_units = "cuda"\nsilence = -3\n')
+    path = write_settings(
+        'vad_model = "silero-vad"\nprecision = "half"\ncompute_units = "cuda"\nsilence = -3\n'
+    )
     done = audio2img("generate", "a red house", "--steps", "1", "--seed", "1")
     assert done.returncode == 0, done.stderr
-    assert "precision is left out" in done.stderr
-    assert "compute_units is left out" in done.stderr
+    assert "precision = 'half' is left out" in done.stderr
+    assert "compute_units = 'cuda' is left out" in done.stderr
+    assert f"(set by {path})" in done.stderr
     write_settings('silence = -3\nsteps = 0\nprecision = "half"\nhear = "nonesuch"\n')
     done = audio2img("transcribe", demo_audio)
     assert done.returncode == 0, done.stderr

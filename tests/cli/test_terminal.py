@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 # Sets the window's title; begins a control sequence as one C1 character; goes back to the line's start.
+DEMO = Path(__file__).parents[2] / "models" / "mini" / "demo.flac"
 EVIL = "owned\x1b]0;title\x07\x9b31m\rX\u202eY"
 MARK = b"owned"
 FORBIDDEN = (b"\x1b]", b"\x07", "\x9b".encode(), b"\rX", "\u202e".encode())
@@ -64,8 +65,8 @@ CASES: dict[str, list[str]] = {
     "option's value": ["generate", "a house", "--size", EVIL],
     "sound that is none": ["run", f"{EVIL}.wav"],
     "sound that is missing": ["transcribe", f"no-{EVIL}.wav"],
-    "speech model": ["transcribe", "x.wav", "--speech-model", f"./{EVIL}"],
-    "sound model": ["classify", "x.wav", "--sound-model", f"./{EVIL}.wav"],
+    "speech model": ["transcribe", str(DEMO), "--speech-model", f"./{EVIL}"],
+    "sound model": ["classify", str(DEMO), "--sound-model", f"./{EVIL}.wav"],
     "image model": ["generate", "a house", "--model", EVIL],
     "image model by path": ["generate", "a house", "--model", f"./{EVIL}.safetensors"],
     "backend": ["generate", "a house", "--backend", EVIL],

@@ -49,5 +49,5 @@ def test_words_alone_do_not_look_at_settings_of_pictures() -> None:
 
 def test_what_holds_for_all_drawing_is_marked() -> None:
     drawing = Wishes.of({"low_memory": True}, settings(precision="half", compute_units="cpu")).drawing()
-    assert drawing.general == {"precision", "compute_units"}
+    assert drawing.general == {"precision": FILE, "compute_units": FILE}
     assert drawing.given == ("compute_units", "low_memory", "precision")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
@@ -14,7 +15,7 @@ from audio2img.cli.results import print_json
 @click.command(
     "path", cls=Command, examples=("audio2img models path mini", "audio2img models path mini --json")
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completions.models())
 @json_option
 @talk_options
 def command(name: str, as_json: bool, **given: Any) -> None:

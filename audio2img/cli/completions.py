@@ -1,0 +1,78 @@
+"""What a shell completes: the names there are, looked up when they are asked for.
+
+Each is a `shell_complete` of click: (context, parameter, what is typed) to the names that begin so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import click
+
+Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def _of(find: Callable[[], Iterable[str]]) -> Completer:
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        from audio2img.errors import Audio2ImgError
+
+        try:
+            return [name for name in find() if name.startswith(incomplete)]
+        except (Audio2ImgError, OSError):  # nobody can be told in the middle of a line
+            return []
+
+    return complete
+
+
+def models(*kinds: str) -> Completer:
+    """The models of these kinds; none: of every kind."""
+
+    def find() -> Iterable[str]:
+        from audio2img.store.catalog import load_catalog
+
+        rows = [row for row in load_catalog() if not kinds or row.kind in kinds]
+        return sorted({name for row in rows for name in (row.name, *row.aliases)})
+
+    return _of(find)
+
+
+def _styles() -> Iterable[str]:
+    from audio2img.config import config_dir
+    from audio2img.prompt import list_styles
+
+    return [one.name for one in list_styles("style", config_dir() / "styles")]
+
+
+def _templates() -> Iterable[str]:
+    from audio2img.config import config_dir
+    from audio2img.prompt import list_styles
+
+    return [one.name for one in list_styles("template", config_dir() / "templates")]
+
+
+def _schedulers() -> Iterable[str]:
+    from audio2img.diffusion.schedulers import SCHEDULER_NAMES
+
+    return SCHEDULER_NAMES
+
+
+def _backends() -> Iterable[str]:
+    from audio2img.backends import AUTO, ROWS
+
+    return [AUTO, *(row.name for row in ROWS)]
+
+
+def _devices() -> Iterable[str]:
+    from audio2img.audio.microphone import list_devices
+
+    return [device.name for device in list_devices()]
+
+
+def _settings() -> Iterable[str]:
+    from audio2img.config import setting_names
+
+    return setting_names()
+
+
+styles, templates, schedulers = _of(_styles), _of(_templates), _of(_schedulers)
+backends, devices, settings = _of(_backends), _of(_devices), _of(_settings)

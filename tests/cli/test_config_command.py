@@ -1,0 +1,119 @@
+"""Settings, styles and completion by the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audio2img.config import config_dir, load_settings, settings_file
+
+Command = Callable[..., Any]
+Fails = Callable[..., None]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("style", "ink", "ink"), ("steps", "12", 12), ("guidance", "5", 5.0), ("low_memory", "yes", True)],
+)
+def test_a_setting_is_written_read_and_taken_out(
+    audio2img: Command, name: str, text: str, value: object
+) -> None:
+    done = audio2img("config", "set", name, text)
+    assert done.stdout == f"{settings_file()}\n", done.stderr
+    assert getattr(load_settings(), name) == value
+    assert audio2img("config", "get", name).stdout.strip().lower() == str(value).lower()
+    assert audio2img("config", "set", name, "--unset").returncode == 0
+    assert getattr(load_settings(), name) is None
+    assert audio2img("config", "get", name).stdout == "\n"
+
+
+def test_a_negative_number_is_a_value(audio2img: Command) -> None:
+    assert audio2img("config", "set", "guidance", "-1").returncode == 0
+    assert load_settings().guidance == -1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["set", "steps", "many"], "a whole number"),
+        (["set", "low_memory", "2"], "true or false"),
+        (["set", "Stlye", "ink"], "did you mean style?"),
+        (["get", "nonesuch"], "known settings"),
+        (["set", "style"], "--unset"),
+        (["set", "style", "ink", "--unset"], "--unset"),
+    ],
+)
+def test_wrong_calls_change_nothing(
+    audio2img: Command, assert_fails: Fails, arguments: list[str], words: str
+) -> None:
+    assert_fails(audio2img("config", *arguments), 2, words)
+    assert not settings_file().exists()
+
+
+def test_the_list_says_where_a_value_comes_from(audio2img: Command) -> None:
+    audio2img("config", "set", "steps", "9")
+    shown = audio2img("config", "list").stdout
+    assert f"9  (set by {settings_file()})" in shown
+    table = json.loads(audio2img("config", "list", "--json").stdout)
+    assert table["steps"] == {"value": 9, "set_by": str(settings_file())}
+    assert table["model"] == {"value": "mini", "set_by": "AUDIO2IMG_MODEL"}
+    assert audio2img("config", "path").stdout == f"{settings_file()}\n"
+
+
+def test_styles_are_listed_and_shown_and_a_broken_one_breaks_only_itself(audio2img: Command) -> None:
+    folder = config_dir() / "styles"
+    folder.mkdir(parents=True)
+    (folder / "pastel.toml").write_text('template = "{prompt}, pastel"\ndescription = "soft"\n')
+    (folder / "broken.toml").write_text("template = ")
+    lines = audio2img("styles", "list").stdout.splitlines()
+    assert any(line.startswith("pastel") and line.endswith("soft  (your own)") for line in lines)
+    assert any(line.startswith("broken") and "not valid TOML" in line for line in lines)
+    assert any(line.startswith("watercolor") for line in lines)
+    assert "{prompt}, pastel" in audio2img("styles", "show", "pastel").stdout
+    assert json.loads(audio2img("styles", "show", "ink", "--json").stdout)["name"] == "ink"
+    assert "scene" in audio2img("styles", "list", "--templates").stdout
+
+
+def test_an_unknown_style_is_refused(audio2img: Command, assert_fails: Fails) -> None:
+    assert_fails(audio2img("styles", "show", "nonesuch"), 2, "watercolor")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("audio2img ru", ["run"]),
+        ("audio2img generate --style wat", ["watercolor"]),
+        ("audio2img generate --scheduler euler", ["euler", "euler-a"]),
+        ("audio2img generate --model sd-t", ["sd-turbo"]),
+        ("audio2img transcribe --speech-model mini-w", ["mini-whisper"]),
+        ("audio2img generate --template pan", ["panorama"]),
+        ("audio2img config get compute", ["compute_units"]),
+        ("audio2img models path mini-", ["mini-whisper"]),
+        ("audio2img run --hear so", ["sounds"]),
+    ],
+)
+def test_names_are_completed(audio2img: Command, typed: str, offered: list[str]) -> None:
+    words = typed.split(" ")
+    env = {
+        "_AUDIO2IMG_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1),
+    }  # fmt: skip
+    done = audio2img(env=env)
+    assert [line.split(",")[1] for line in done.stdout.splitlines()] == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_one_that_the_shell_reads(audio2img: Command, tmp_path: Path, shell: str) -> None:
+    script = audio2img("completion", shell)
+    assert script.returncode == 0, script.stderr
+    assert "_AUDIO2IMG_COMPLETE" in script.stdout
+    if shutil.which(shell) is None:
+        return
+    path = tmp_path / "completion"
+    path.write_text(script.stdout)
+    assert subprocess.run([shell, "-n", str(path)], capture_output=True).returncode == 0
