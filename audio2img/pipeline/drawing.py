@@ -81,6 +81,7 @@ class Painter:
     ) -> None:
         self._models, self._call = models, call
         self._on_picture, self._memory = on_picture, memory
+        self._has_told = False
 
     def generate(self, text: str, options: Options, sounds: SoundSummary | None) -> Drawing:
         """See `Session.generate`."""
@@ -111,7 +112,12 @@ class Painter:
         return self._call.wait(self._loaded().identity)
 
     def _loaded(self) -> LoadedImageModel:
-        return self._models.image(self._call)
+        """The image model; how it draws is told the first time."""
+        loaded = self._models.image(self._call)
+        if not self._has_told:
+            self._has_told = True
+            self._call.tell(Event("load", 1.0, loaded.describe()))
+        return loaded
 
     def _add_sounds(
         self, text: str, options: Options, sounds: SoundSummary | None

@@ -18,7 +18,7 @@ from audio2img.pipeline.drawing import Drawing, Memory, Painter
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.hearing import AudioSource, Hearing, name_of
 from audio2img.pipeline.live import LiveInput
-from audio2img.pipeline.models import LoadedImageModel, Models
+from audio2img.pipeline.models import Models
 from audio2img.pipeline.options import Options
 from audio2img.pipeline.redrawing import Changes
 from audio2img.store.catalog import ResolvedModel
@@ -48,7 +48,6 @@ class Session:
         self._shared_token: CancelToken | None = None  # of several calls, see `cancellable`
         self._is_busy = False
         self._is_closed = False
-        self._told_loaded: LoadedImageModel | None = None
 
     def __enter__(self) -> Session:
         return self

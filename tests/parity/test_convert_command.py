@@ -47,7 +47,7 @@ def test_an_interrupted_conversion_leaves_nothing(mini_diffusers: Path, tmp_path
         [*ENTRY, str(mini_diffusers), str(dest), "--replace"], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(".new-*/*.mlpackage")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".audio2img-*.part/*.mlpackage")) and time.monotonic() < deadline:
         time.sleep(0.05)  # until the first part is there
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=60)

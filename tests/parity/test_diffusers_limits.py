@@ -73,7 +73,7 @@ def test_memory_that_really_runs_out(mini_diffusers: Path) -> None:
     assert tiled.startswith("memory ran out: drawing again with less"), done.stdout
     assert tiled.endswith("drew (512, 512, 3) in tiles steps: 1"), "only decoding was done again"
     assert "MachineError 5 there is not enough memory for mini" in refused
-    assert "ask for a smaller --size" in refused
+    assert "ask for a smaller `size`" in refused
 
 
 def test_the_unet_can_be_compiled_whole(

@@ -303,3 +303,11 @@ def test_how_far_it_is_in_a_recording_is_told_with_each_segment(demo_audio: Path
         [min(1.0, event.segment.end_s / duration_s) for event in told if event.segment], abs=0.02
     )
     assert (events[-1].done, events[-1].text) == (1.0, text)
+
+
+def test_how_the_model_draws_is_told_once_a_call(mini_bundle: Path) -> None:
+    told: list[Event] = []
+    with Pipeline("mini", on_event=told.append) as pipeline:
+        pipeline.generate("a red house", Options(seed=1, steps=1))
+    (ready,) = [event.text for event in told if event.stage == "load" and event.done == 1.0]
+    assert ready.startswith("mini ready in ")
