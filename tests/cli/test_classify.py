@@ -89,7 +89,7 @@ def test_sound_from_standard_input(audio2img: Command, jfk: Path) -> None:
         (("junk.wav",), 6, "not a recording"),
         (("junk.wav", "--max-results", "0"), 2, "--max-results"),
         (("junk.wav", "--timeline", "--format", "timestamps"), 2, "choose one"),
-        (("junk.wav", "--sound-model", "junk.wav"), 4, "not a TFLite file"),
+        (("junk.wav", "--sound-model", "./junk.wav"), 4, "not a TFLite file"),
         (("junk.wav", "--sound-model", "whisper-base"), 4, "whisper-base"),
         (("junk.wav", "--sound-model", "./none.tflite"), 4, "none.tflite"),
     ],

@@ -31,6 +31,8 @@ from audio2img.store.receipts import (
 )
 from audio2img.store.report import Reporter
 
+DEMO = Path(__file__).resolve().parents[2] / "models" / "mini" / "demo.flac"
+
 FILE = ("someone/speech", "ggml-x.bin")
 FETCH = f"import huggingface_hub; huggingface_hub.hf_hub_download(*{FILE})"
 HUB_ROW = 'mirrors = [{ hub = "someone/speech" }]\nfiles = [{ path = "ggml-x.bin" }]'
@@ -109,7 +111,7 @@ def test_offline_never_touches_the_network(
     env = {} if how else {"HF_HUB_OFFLINE": "1"}
     for command in (
         ["models", "get", "x", "--accept-license"],
-        ["transcribe", "a.wav", "--speech-model", "x"],
+        ["transcribe", str(DEMO), "--speech-model", "x"],
     ):
         done = audio2img(*command, *how, env=env)
         assert done.returncode == 4
@@ -399,7 +401,7 @@ def test_eight_processes_download_it_once(server: Any, shelf: Any, speech: bytes
 def test_a_first_run_in_a_script_exits_with_the_command(
     audio2img: Command, server: Any, tmp_path: Path
 ) -> None:
-    done = audio2img("transcribe", "a.wav")
+    done = audio2img("transcribe", DEMO)
     assert done.returncode == 4
     assert "whisper-base must be downloaded first, 148 MB" in done.stderr
     assert "audio2img models get whisper-base" in done.stderr
