@@ -68,6 +68,10 @@ class Outcome:
             self.leaves_work = error.leaves_work
         if isinstance(error, Audio2ImgError):
             return self._say(self._with_origin(error), as_options(error.remedy), error.exit_code)
+        if _is_out_of_memory(error):
+            return self._say(
+                "there is not enough memory for this", "close other programs, or take smaller models", 5
+            )
         return self._say(f"a fault of ours: {error!r}", f"details: {_log(error)}", 1)
 
     def _with_origin(self, error: Audio2ImgError) -> str:
@@ -88,6 +92,14 @@ class Outcome:
             line = f"audio2img: {message}{f' — {remedy}' if remedy else ''}"
         click.echo(line, err=True)
         return exit_code
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also where a library has no room to be loaded, which Python takes for a failed import."""
+    words = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, (ImportError, OSError)) and any(word in str(error) for word in words)
+    )
 
 
 def _log(error: BaseException) -> Path | str:

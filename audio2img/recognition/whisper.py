@@ -17,6 +17,7 @@ import numpy as np
 from audio2img.errors import CancelledError, NothingToDrawError, UsageError
 from audio2img.recognition.blocks import CheckedBlocks, Samples, Sound
 from audio2img.recognition.ggml import GgmlInfo, check_vad_file, check_whisper_file
+from audio2img.recognition.memory import check_memory
 from audio2img.recognition.native import DecodeSettings, NativeModel, RawSegment
 from audio2img.recognition.speech import Cancelled, OnSegment, SpeechAbilities, SpeechWishes
 from audio2img.recognition.speech_windows import GAP_S, SILENCE_DBFS, Window, iter_windows
@@ -95,6 +96,7 @@ class WhisperRecognizer:
     def _load(self) -> _Loaded:
         if self._loaded is None:
             info = check_whisper_file(self._path)
+            check_memory(self._path)
             if self._vad_path is not None:
                 check_vad_file(self._vad_path)
             model = NativeModel(os.fspath(self._path), use_gpu=self._use_gpu)
