@@ -147,7 +147,7 @@ def leftovers(folder: Path, older_than_s: float = _OLD_S) -> Iterator[Path]:
             continue
         with contextlib.suppress(OSError):  # gone meanwhile
             age_s = time.time() - (folder / name).lstat().st_mtime
-            is_gone = age_s >= older_than_s and not _is_running(int(match[1]))
+            is_gone = age_s >= older_than_s and not is_running(int(match[1]))
             if is_gone or age_s >= _VERY_OLD_S:
                 yield folder / name
 
@@ -264,7 +264,8 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _is_running(process_id: int) -> bool:
+def is_running(process_id: int) -> bool:
+    """Whether there is a process of that number."""
     if os.name == "nt":  # there os.kill would end it
         return _is_running_on_windows(process_id)
     try:

@@ -50,7 +50,7 @@ def _command(extra: str, wanted: str, origin: dict[str, Any], prefix: Path) -> s
     if folder is not None and origin.get("dir_info", {}).get("editable"):
         return f"{python} -m pip install -e {shlex.quote(f'{folder}[{extra}]')}"
     if folder is not None and (folder / "Makefile").is_file() and _is_of_make(prefix):
-        return f"make -C {shlex.quote(str(folder))} install EXTRAS={wanted}"
+        return f"make -C {shlex.quote(str(folder))} install EXTRAS={wanted}{_prefix_of_make(prefix)}"
     what = shlex.quote(_requirement(origin, folder, wanted))
     if (prefix / "uv-receipt.toml").is_file():
         return f"uv tool install --force {what}"
@@ -98,6 +98,14 @@ def _is_of_make(prefix: Path) -> bool:
     """`make install` keeps its environment with uv or pipx, or beside a receipt of its own."""
     marks = ("uv-receipt.toml", "pipx_metadata.json")
     return (prefix.parent / "install.json").is_file() or any((prefix / mark).is_file() for mark in marks)
+
+
+def _prefix_of_make(prefix: Path) -> str:
+    """What `make install` was told besides: its own environment is PREFIX/share/audio2img/venv."""
+    if not (prefix.parent / "install.json").is_file() or len(prefix.parents) < 3:
+        return ""
+    chosen = prefix.parents[2]
+    return "" if chosen == Path.home() / ".local" else f" PREFIX={shlex.quote(str(chosen))}"
 
 
 def _python_of(prefix: Path) -> Path:

@@ -52,14 +52,15 @@ def test_a_checkout_with_its_own_environment(distribution: Any, checkout: Path, 
 def test_make_install_is_run_again_and_keeps_what_is_there(
     distribution: Any, checkout: Path, tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefix = tmp_path / "share" / "venv"
+    prefix = tmp_path / "a place" / "share" / "audio2img" / "venv"
     prefix.mkdir(parents=True)
     (prefix / mark).write_text("{}")
     monkeypatch.setattr(
         installation, "missing_packages", lambda names: [] if "ai_edge_litert" in names else list(names)
     )
     told = how_to_add("diffusers", distribution({"url": checkout.as_uri(), "dir_info": {}}), prefix)
-    assert told.startswith(f"run: make -C '{checkout}' install EXTRAS=sounds,diffusers (")
+    own = f" PREFIX='{tmp_path / 'a place'}'" if mark.endswith("install.json") else ""
+    assert told.startswith(f"run: make -C '{checkout}' install EXTRAS=sounds,diffusers{own} (")
     assert "without an NVIDIA card" in told
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from audio2img.backends import preferred_variant
 from audio2img.cli.licences import describe_download
+from audio2img.installation import how_to_add
 from audio2img.store.catalog import find_missing
 from audio2img.store.defaults import DIFFUSERS_IMAGE, EMBEDDED_IMAGE, Machine
 from audio2img.store.rows import Kind
@@ -41,9 +42,10 @@ def next_steps(machine: Machine) -> Iterator[str]:
 
 
 def _install_diffusers(machine: Machine) -> str:
+    size = f"{DIFFUSERS_WITHOUT} on disk"
     if machine.platform == "linux":
-        return (
-            f"make install EXTRAS=diffusers ({DIFFUSERS_WITH_CUDA} on disk with the CUDA libraries that come "
-            f"with it; {DIFFUSERS_WITHOUT} with PyTorch's packages for machines without a graphics card)"
+        size = (
+            f"{DIFFUSERS_WITH_CUDA} on disk with the CUDA libraries that come with it, "
+            f"{DIFFUSERS_WITHOUT} with PyTorch for the processor"
         )
-    return f"make install EXTRAS=diffusers ({DIFFUSERS_WITHOUT} on disk)"
+    return f"{how_to_add('diffusers').removeprefix('run: ')}; {size}"

@@ -9,7 +9,7 @@ import click
 from audio2img.cli.streams import ReaderGone
 from audio2img.cli.text import clean_json, shorten
 from audio2img.cli.wording import as_options
-from audio2img.errors import Audio2ImgError, CancelledError
+from audio2img.errors import Audio2ImgError, CancelledError, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,9 +69,8 @@ class Outcome:
         if isinstance(error, Audio2ImgError):
             return self._say(self._with_origin(error), as_options(error.remedy), error.exit_code)
         if _is_out_of_memory(error):
-            return self._say(
-                "there is not enough memory for this", "close other programs, or take smaller models", 5
-            )
+            remedy = "close other programs, or take smaller models"
+            return self._say("there is not enough memory for this", remedy, MachineError.exit_code)
         return self._say(f"a fault of ours: {error!r}", f"details: {_log(error)}", 1)
 
     def _with_origin(self, error: Audio2ImgError) -> str:

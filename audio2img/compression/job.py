@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from audio2img.compression.source import (
 from audio2img.compression.tensors import Fit
 from audio2img.compression.workers import Task, make_tasks, run_tasks
 from audio2img.errors import MachineError, ModelError
+from audio2img.files import move_over
 
 WORK_FORMAT = 1  # raise it when the same options give other bytes: older work is then left alone
 
@@ -80,7 +80,7 @@ def compress(source_folder: Path, dest: Path, options: Options, progress: Progre
     result = _measure(job, rig, chosen, bundle, plans, fits)
     _describe(job, bundle, chosen, result)
     folders.sync_folder(bundle)
-    os.replace(bundle, dest)
+    move_over(bundle, dest)
     for work in folders.find_work(dest):  # also what other sources or prompts left for this name
         shutil.rmtree(work, ignore_errors=True)
     return result
@@ -152,7 +152,7 @@ def _fill_packages(job: _Job, plans: Mapping[str, PackagePlan], bundle: Path) ->
         if not path.is_file() or path.stat().st_size != plan.size_bytes:
             laid_out = path.with_name(path.name + ".new")
             start_weight_file(plan, package, laid_out)
-            os.replace(laid_out, path)
+            move_over(laid_out, path)
         tasks += make_tasks(part, plan, path)
     total, done = sum(task.n_elements for task in tasks), 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audio2img.cli.next_steps import next_steps
+from audio2img.installation import how_to_add
 from audio2img.store.defaults import Machine
 from audio2img.store.receipts import InstalledFile, LicenceRecord, Receipt, write_receipt
 
@@ -22,7 +23,7 @@ def test_a_mac_goes_on_with_core_ml() -> None:
 @pytest.mark.parametrize("platform", ["linux", "windows"])
 def test_elsewhere_the_extra_is_installed_first(platform: str) -> None:
     install, run, _, *models = next_steps(Machine(platform, has_diffusers=False))  # type: ignore[arg-type]
-    assert "make install EXTRAS=diffusers" in install
+    assert how_to_add("diffusers").removeprefix("run: ") in install
     assert ("6.1 GB" in install) == (platform == "linux")
     assert run.endswith("audio2img run")
     assert models[0].split(":")[0].strip() == "sd21-base-diffusers"
@@ -30,7 +31,7 @@ def test_elsewhere_the_extra_is_installed_first(platform: str) -> None:
 
 def test_with_the_extra_only_models_are_missing() -> None:
     lines = list(next_steps(Machine("linux", has_diffusers=True)))
-    assert not any("EXTRAS" in line for line in lines)
+    assert not any("PyTorch" in line for line in lines)
     assert any("sd21-base-diffusers" in line for line in lines)
 
 

@@ -157,3 +157,21 @@ def test_every_compressed_form(tmp_path: Path, form: str) -> None:
     kinds = {operation.type for operation in Package(path).load_function().operations}
     assert any(kind.startswith("constexpr_") for kind in kinds)
     assert compare_constants(path) > 64 * 32 * 9 + 96 * 64
+
+
+def test_a_program_that_nobody_here_has_made(shared_data: Path) -> None:
+    """Its description and its constants, as coremltools reads them."""
+    import coremltools as ct
+
+    from audio2img.mlprogram.mlpackage import read_description
+
+    path = shared_data / "foreign-coreml" / "nmp.mlpackage"
+    spec = ct.utils.load_spec(str(path))
+    ours = read_description(path)
+    for found, theirs in ((ours.inputs, spec.description.input), (ours.outputs, spec.description.output)):
+        assert [one.name for one in found] == [one.name for one in theirs]
+        assert {one.dtype.name for one in found} == {"float32"}
+        assert {one.type.multiArrayType.dataType for one in theirs} == {65568}  # the same, as Core ML counts
+        shapes = [tuple(one.type.multiArrayType.shape) for one in theirs]
+        assert all(one.shape == shape for one, shape in zip(found, shapes, strict=True) if shape)
+    assert compare_constants(path) > 36_000

@@ -19,6 +19,7 @@ from audio2img.backends.coreml import apple
 from audio2img.config import cache_dir
 from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import MachineError, ModelError
+from audio2img.files import is_running
 
 SUFFIX = ".mlmodelc"
 PARTIAL_PREFIX = ".compiling-"
@@ -73,20 +74,8 @@ def remove_abandoned() -> None:
     """Remove what processes that run no more have left half compiled, as far as the system allows."""
     for folder in compiled_dir().glob(f"{PARTIAL_PREFIX}*"):
         owner = folder.name.removeprefix(PARTIAL_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not _is_running(int(owner)):
+        if owner.isdecimal() and not is_running(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process_id: int) -> bool:
-    if os.name != "posix":  # where a signal of 0 is no question
-        return True
-    try:
-        os.kill(process_id, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def compiled_entries() -> Iterator[Path]:

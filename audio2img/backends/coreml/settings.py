@@ -164,9 +164,13 @@ class _SettingsReader:
     def number(self, key: str, default: float) -> float:
         """A finite number from 0 up."""
         value = self._content.get(key, default)
-        if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+        try:
+            number = float(value) if type(value) in (int, float) else math.nan
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number) or number < 0:
             raise self._wrong(key)
-        return float(value)
+        return number
 
     def positive(self, key: str, default: float) -> float:
         value = self.number(key, default)

@@ -17,6 +17,8 @@ from audio2img.mlprogram.mlmodelc import read_compiled_description
 
 PREFIX = "Stable_Diffusion_version_test_"
 
+HUGE = '{"scaling_factor": 1' + "0" * 400 + "}"  # more than a float holds
+
 
 @pytest.fixture
 def bundle_copy(mini_bundle: Path, tmp_path: Path) -> Path:
@@ -178,7 +180,8 @@ def test_two_models_in_one_folder_are_refused(bundle_copy: Path) -> None:
     [
         "{", "[]", '{"format": 2}', '{"scaling_factor": "1"}', '{"scaling_factor": 0}', '{"scheduler": 3}',
         '{"defaults": {"steps": -1}}', '{"defaults": {"scheduler": "magic"}}', '{"name": 5}',
-        '{"prediction_type": "wishes"}', '{"scaling_factor": NaN}', '{"defaults": {"guidance_scale": true}}',
+        '{"prediction_type": "wishes"}', '{"scaling_factor": NaN}', HUGE,
+        '{"defaults": {"guidance_scale": true}}',
     ],
 )  # fmt: skip
 def test_a_damaged_sidecar_is_refused(bundle_copy: Path, content: str) -> None:
