@@ -1,6 +1,13 @@
 """What stays on the disk: pictures that remember how they were made, under names that never collide."""
 
-from audio2img.output.pictures import check_target, format_of, read_ignored, read_record, write_picture
+from audio2img.output.pictures import (
+    check_target,
+    format_of,
+    newest_picture,
+    read_ignored,
+    read_record,
+    write_picture,
+)
 from audio2img.output.record import PictureRecord, model_places
 
 __all__ = [
@@ -8,6 +15,7 @@ __all__ = [
     "check_target",
     "format_of",
     "model_places",
+    "newest_picture",
     "read_ignored",
     "read_record",
     "write_picture",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,20 @@ def read_ignored(path: str | Path) -> tuple[str, ...]:
     """
     memory = _read_memory(path)
     return () if memory.record else ignored_settings(memory.parameters)
+
+
+def newest_picture(folder: Path) -> Path:
+    """The picture of ours in `folder` that was written last. Raises InputError where there is none."""
+    try:
+        files = [one for one in folder.iterdir() if one.suffix.lower() in BY_SUFFIX]
+        files.sort(key=lambda one: one.stat().st_mtime_ns, reverse=True)
+    except OSError:
+        files = []
+    for file in files:
+        with contextlib.suppress(InputError):
+            if _read_memory(file).record:
+                return file
+    raise InputError(f"there is no picture of ours in {folder}", "draw one first, or name a picture")
 
 
 def _read_memory(path: str | Path) -> Memory:

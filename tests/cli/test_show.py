@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -68,3 +69,15 @@ def test_settings_that_are_no_numbers(
     assert_fails(audio2img("show", "a.png"), 6, "guidance")
     assert json.loads(audio2img("show", "a.png", "--json").stderr)["error"]["exit_code"] == 6
     assert_fails(audio2img("run", "--from", "a.png", "-q"), 6, "guidance")
+
+
+def test_last_is_the_newest_picture_of_ours(audio2img: Any, assert_fails: Any, tmp_path: Path) -> None:
+    pictures = {"AUDIO2IMG_OUTPUT": str(tmp_path / "pictures")}
+    assert_fails(audio2img("show", "last", env=pictures), 6, "there is no picture of ours in")
+    for number, words in enumerate(("a red house", "a blue boat")):
+        done = audio2img("generate", words, "--steps", "1", "--seed", "1", env=pictures)
+        os.utime(done.stdout.strip(), (1000 + number, 1000 + number))
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "of-somebody-else.png")
+    assert "a blue boat" in audio2img("show", "last", env=pictures).stdout
+    again = audio2img("run", "--from", "last", "--seed", "2", env=pictures)
+    assert "a-blue-boat-2" in again.stdout, again.stderr

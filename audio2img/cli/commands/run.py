@@ -42,7 +42,12 @@ KINDS: dict[Hear, tuple[Kind, ...]] = {
     "run", cls=Command, examples=("audio2img run", "audio2img run memo.m4a --style watercolor -o fox.png")
 )
 @click.argument("audio", required=False)
-@click.option("--from", "picture", metavar="PICTURE", help="Draw a picture of ours again, from itself.")
+@click.option(
+    "--from",
+    "picture",
+    metavar="PICTURE",
+    help="Draw a picture of ours again, from itself; last is the newest.",
+)
 @microphone_options
 @click.option("--keep-audio", is_flag=True, help="Keep the recording beside the picture, as WAV.")
 @speech_options
@@ -72,6 +77,7 @@ def command(
     from audio2img.cli.display import Display
     from audio2img.cli.finished import Finished
     from audio2img.cli.first_run import ensure_models
+    from audio2img.cli.last import find_picture
     from audio2img.pipeline.checks import check
 
     if picture and audio:
@@ -82,7 +88,7 @@ def command(
     display = Display(quiet, verbose, previews)
     with finished.printed(as_json, open_after):
         if picture:
-            _draw_again(picture, wishes, display, finished)
+            _draw_again(find_picture(picture, wishes.output_path()), wishes, display, finished)
         else:
             options = wishes.options()
             check(options, audio, wishes.output_path())

@@ -5,26 +5,33 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from audio2img.cli.help import Command
+from audio2img.cli.last import LAST, find_picture
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
 
-@click.command("show", cls=Command, examples=("audio2img show fox.png", "audio2img show fox.png --json"))
-@click.argument("picture", type=click.Path(path_type=Path))
+@click.command("show", cls=Command, examples=("audio2img show fox.png", "audio2img show last --json"))
+@click.argument("picture")
 @json_option
 @talk_options
-def command(picture: Path, as_json: bool, **given: Any) -> None:
+def command(picture: str, as_json: bool, **given: Any) -> None:
     """How a picture was made: its words, its settings, its model.
 
-    PICTURE is a PNG, JPEG or WebP file that audio2img wrote, or a Stable Diffusion web UI.
+    PICTURE is a PNG, JPEG or WebP file that audio2img wrote, or a Stable Diffusion web UI; last is the
+    newest one in the folder that pictures go to.
     """
     from audio2img.output import read_ignored, read_record
+
+    if picture == LAST:
+        from audio2img.config import load_settings
+        from audio2img.pipeline.wishes import Wishes
+
+        picture = find_picture(picture, Wishes.of({}, load_settings()).output_path())
 
     record = read_record(picture)
     if as_json:
