@@ -15,6 +15,8 @@ from PIL import Image
 from audio2img.output.sound import write_sound
 from audio2img.types import AudioClip
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -213,7 +215,6 @@ def test_auto_without_a_sound_model_listens_for_words_and_says_so(
     assert "audio2img models get" in errors
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hear", "words"),
     [("sounds", "silence was heard"), ("auto", "every sample is zero"), ("both", "every sample is zero")],

@@ -12,6 +12,8 @@ import pytest
 
 from audio2img.output import read_record
 
+pytestmark = pytest.mark.slow
+
 ENTRY = (sys.executable, "-m", "audio2img")
 
 

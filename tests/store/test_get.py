@@ -31,6 +31,8 @@ from audio2img.store.receipts import (
 )
 from audio2img.store.report import Reporter
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).resolve().parents[2] / "models" / "mini" / "demo.flac"
 
 FILE = ("someone/speech", "ggml-x.bin")
@@ -160,7 +162,6 @@ def test_when_no_mirror_has_it_all_are_named(audio2img: Command, server: Any, sh
     assert "gone/b" in last
 
 
-@pytest.mark.slow
 def test_a_busy_hub_is_asked_again(audio2img: Command, server: Any, shelf: Any, speech: bytes) -> None:
     busy = [shelf.fault(status=429, headers={"Retry-After": "1"}), shelf.fault(status=503)]
     server.faults["/api/models/someone/speech/revision/main"] = busy
@@ -382,7 +383,6 @@ def test_a_zip_needs_room_for_what_is_in_it(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.slow
 def test_eight_processes_download_it_once(server: Any, shelf: Any, speech: bytes) -> None:
     server.piece_s = 0.05
     command = [sys.executable, "-m", "audio2img", "models", "get", "x", "--accept-license"]

@@ -21,6 +21,8 @@ from audio2img.diffusion.pictures import CLIP_MEAN, CLIP_STD
 from audio2img.errors import CancelledError, ModelError, NothingToDrawError, UsageError
 from audio2img.types import ImageRequest, InitImage
 
+pytestmark = pytest.mark.slow
+
 REQUEST = ImageRequest("a red house at night", seed=5, steps=4)
 LONG = "a red house at night " * 20 + "and a blue star"
 Compile = Callable[[Path, Path], Path]
@@ -153,7 +155,6 @@ def test_ancestral_noise_of_each_picture_is_its_own(backend: CoreMLBackend) -> N
     np.testing.assert_array_equal(backend.generate(alone).pixels, first.pixels)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["dpmpp-2m", "euler", "euler-a", "ddim", "pndm"])
 def test_from_a_picture_the_less_strength_the_nearer(
     backend: CoreMLBackend, photo: np.ndarray, scheduler: str
