@@ -240,16 +240,18 @@ def test_what_was_not_understood_is_kept_when_asked(microphone: LiveMicrophone, 
 def test_with_both_a_sound_without_words_is_still_drawn_from(
     microphone: LiveMicrophone, shared_data: Path, tmp_path: Path
 ) -> None:
-    """White noise is a waterfall."""
+    """Which machine it is depends on what a busy computer lets through; that it is one does not."""
     models = ("--sound-model", str(shared_data / "yamnet.tflite"))
-    terminal = Terminal(microphone, tmp_path, "run", "--hear", "both", *models, "-o", "out")
+    terminal = Terminal(microphone, tmp_path, "run", "--hear", "both", *models, "-o", "out", "--json")
     terminal.wait_for("waiting")
-    rng = np.random.default_rng(2)
-    microphone.say((rng.standard_normal(24000) * 0.2).clip(-1, 1).astype(np.float32))
+    jackhammer = decode_audio(shared_data / "recordings" / "jackhammer.flac").samples
+    microphone.say(jackhammer[:24000])
     exit_code, output = terminal.end()
     assert exit_code == 0, terminal.shown
     assert "no words that mini-whisper knows could be made out in microphone" in terminal.shown
-    assert Path(output).name.startswith("a-waterfall")
+    result = json.loads(output)
+    assert result["transcript"] is None
+    assert result["sounds"]["things"][0]["role"] == "thing"
 
 
 def test_with_silero_installed_a_noise_is_no_speech(
