@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from audio2img import __version__
+from audio2img.cli.help import Group
 
 COMPLETE = "_AUDIO2IMG_COMPLETE"  # click's own name for it
 # command -> (module, what `--help` says of it)
@@ -33,7 +34,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command's module only when that command is called.
 
     lazy: command -> (module of this package that holds it as `command`, what `--help` says of it).
@@ -76,15 +77,14 @@ class LazyGroup(click.Group):
                 ctx,
             ) from error
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl([*rows, *((name, text) for name, (_, text) in self.lazy.items())])
+    def command_rows(self, ctx: click.Context) -> list[tuple[str, str]]:
+        return [*super().command_rows(ctx), *((name, text) for name, (_, text) in self.lazy.items())]
 
 
 @click.group(
     cls=LazyGroup,
     lazy=COMMANDS,
+    examples=("audio2img run memo.m4a", "audio2img generate 'a red fox in the snow' --style ink"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="audio2img %(version)s")

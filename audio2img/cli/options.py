@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from audio2img.cli import completions
+from audio2img.cli.numbers import NumberRange
 from audio2img.cli.outcome import Outcome
 
+BY_THE_MODEL = "by the model"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -71,12 +73,24 @@ speech_options = _together(
         "--speech-model",
         metavar="NAME|PATH",
         shell_complete=completions.models("speech"),
+        show_default="whisper-base",
         help="Whisper model.",
     ),
-    click.option("--language", metavar="CODE", help="Language spoken, such as en; auto to detect it."),
+    click.option(
+        "--language",
+        metavar="CODE",
+        show_default="auto",
+        help="Language spoken, such as en; auto to detect it.",
+    ),
     click.option("--translate", is_flag=True, default=None, help="Translate what is said into English."),
     click.option("--initial-prompt", metavar="TEXT", help="Words to expect, such as names and terms."),
-    click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads for speech."),
+    click.option(
+        "--threads",
+        type=NumberRange(1),
+        metavar="N",
+        show_default="by the model",
+        help="Processor threads for speech.",
+    ),
 )
 
 # The built-in ones, by name, as help shows them without reading a file.
@@ -89,6 +103,7 @@ sound_model_option = click.option(
     "--sound-model",
     metavar="NAME|PATH",
     shell_complete=completions.models("sound"),
+    show_default="yamnet",
     help="YAMNet, or a TFLite file of its shape.",
 )
 
@@ -96,34 +111,66 @@ hear_options = _together(
     click.option(
         "--hear",
         type=click.Choice(["speech", "sounds", "auto", "both"]),
-        help="Draw what is said, the sounds there are, what leads of the two, or both. [default: speech]",
+        show_default="speech",
+        help="Draw what is said, the sounds there are, what leads of the two, or both.",
     ),
     sound_model_option,
 )
+
+output_option = click.option(
+    "-o",
+    "--output",
+    metavar="FOLDER|FILE.png|.jpg|.webp",
+    show_default="audio2img in your pictures folder",
+    help="Where the picture goes.",
+)
+
+open_option = click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done.")
 
 picture_options = _together(
     click.option(
         "--model",
         metavar="NAME|PATH",
         shell_complete=completions.models("image"),
-        help="Image model. [default: by the machine; see: audio2img models list]",
+        show_default="by the machine; see: audio2img models list",
+        help="Image model.",
     ),
     click.option(
         "--backend",
         metavar="NAME",
         shell_complete=completions.backends,
-        help="auto, coreml or diffusers. [default: auto]",
+        show_default="auto",
+        help="auto, coreml or diffusers.",
     ),
-    click.option("--steps", type=int, metavar="N", help="Denoising steps."),
-    click.option("--guidance", type=float, metavar="NUMBER", help="How closely to follow the words."),
-    click.option("--seed", type=int, metavar="N", help="The same seed draws the same picture."),
+    click.option("--steps", type=int, metavar="N", show_default=BY_THE_MODEL, help="Denoising steps."),
+    click.option(
+        "--guidance",
+        type=float,
+        metavar="NUMBER",
+        show_default=BY_THE_MODEL,
+        help="How closely to follow the words.",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        metavar="N",
+        show_default="another each time",
+        help="The same seed draws the same picture.",
+    ),
     click.option(
         "--scheduler",
         metavar="NAME",
         shell_complete=completions.schedulers,
+        show_default=BY_THE_MODEL,
         help="dpmpp-2m, euler, euler-a, ddim, pndm or lcm.",
     ),
-    click.option("--size", metavar="WxH", callback=parse_size, help="Size of the picture in pixels."),
+    click.option(
+        "--size",
+        metavar="WxH",
+        callback=parse_size,
+        show_default=BY_THE_MODEL,
+        help="Size of the picture in pixels.",
+    ),
     click.option("--negative", metavar="TEXT", help="What the picture should not show."),
     click.option(
         "--style",
@@ -137,19 +184,27 @@ picture_options = _together(
         shell_complete=completions.templates,
         help='Words around the prompt: "{prompt}, at dawn", or a name.',
     ),
-    click.option("--count", type=int, metavar="N", help="How many pictures, from one seed. [default: 1]"),
+    click.option(
+        "--count", type=int, metavar="N", show_default="1", help="How many pictures, from one seed."
+    ),
     click.option("--init-image", metavar="PICTURE", help="Start from a picture instead of noise."),
     click.option(
-        "--strength", type=float, metavar="NUMBER", help="How far to leave it: 0 to 1. [default: 0.6]"
+        "--strength",
+        type=float,
+        metavar="NUMBER",
+        show_default="0.6",
+        help="How far to leave it: 0 to 1.",
     ),
     click.option(
         "--long-prompt",
         type=click.Choice(["cut", "chunk"]),
-        help="Words beyond the model's window: cut them off, or draw from all. [default: cut]",
+        show_default="cut",
+        help="Words beyond the model's window: cut them off, or draw from all.",
     ),
     click.option(
         "--compute-units",
         metavar="NAME",
+        show_default="by the machine",
         help="Core ML: ALL, CPU_AND_GPU, CPU_AND_NE or CPU_ONLY. diffusers: cuda, mps or cpu.",
     ),
     click.option(
@@ -157,7 +212,9 @@ picture_options = _together(
         default=None,
         help="Hold one part of the model at a time; on its own where memory is small.",
     ),
-    click.option("--precision", metavar="NAME", help="diffusers: half or full. [default: by the machine]"),
+    click.option(
+        "--precision", metavar="NAME", show_default="by the machine", help="diffusers: half or full."
+    ),
     click.option(
         "--compile/--no-compile",
         "compile",
@@ -171,9 +228,14 @@ picture_options = _together(
         metavar="PATH[:WEIGHT]",
         help="diffusers: add a LoRA file; may be repeated.",
     ),
-    click.option("--previews/--no-previews", default=True, help="Show it as it grows, in iTerm2 and kitty."),
-    click.option("-o", "--output", metavar="FOLDER|FILE.png|.jpg|.webp", help="Where the picture goes."),
-    click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done."),
+    click.option(
+        "--previews/--no-previews",
+        default=True,
+        show_default=True,
+        help="Show it as it grows, in iTerm2 and kitty.",
+    ),
+    output_option,
+    open_option,
 )
 
 microphone_options = _together(
@@ -181,25 +243,28 @@ microphone_options = _together(
         "--device",
         metavar="NUMBER|NAME",
         shell_complete=completions.devices,
+        show_default="the system's",
         help="Microphone: its number or a part of its name.",
     ),
     click.option(
         "--seconds",
-        type=click.FloatRange(0.1, 3600),
+        type=NumberRange(0.1, 3600),
         metavar="SECONDS",
         help="Record for so long, instead of until the speaker stops.",
     ),
     click.option(
         "--silence",
-        type=click.FloatRange(0.2, 60),
+        type=NumberRange(0.2, 60),
         metavar="SECONDS",
-        help="Silence that ends it. [default: 1.2]",
+        show_default="1.2",
+        help="Silence that ends it.",
     ),
     click.option(
         "--limit",
-        type=click.FloatRange(1, 3600),
+        type=NumberRange(1.0, 3600),
         metavar="SECONDS",
-        help="How long to listen at most. [default: 30]",
+        show_default="30",
+        help="How long to listen at most.",
     ),
 )
 

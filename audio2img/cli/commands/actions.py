@@ -27,12 +27,22 @@ dest_option = click.option(
 command_option = click.option("--command", "given_command", metavar="PATH", help="The audio2img they call.")
 
 
-@click.group("actions", cls=LazyGroup, lazy=LAZY)
+@click.group(
+    "actions",
+    cls=LazyGroup,
+    lazy=LAZY,
+    examples=("audio2img actions install", "audio2img actions list"),
+)
 def command() -> None:
     """Pictures by one press on a Mac: Quick Actions for Finder and menus, and Shortcuts."""
 
 
-@command.command("list", cls=Command, examples=("audio2img actions list", "audio2img actions list --json"))
+@command.command(
+    "list",
+    cls=Command,
+    short_help="Name, kind, title and state of each, and where it is pressed.",
+    examples=("audio2img actions list", "audio2img actions list --json"),
+)
 @dest_option
 @json_option
 @talk_options
@@ -56,6 +66,7 @@ def list_actions(dest: Path | None, as_json: bool, **given: Any) -> None:
 @command.command(
     "show",
     cls=Command,
+    short_help="The zsh script of an action, to read or to paste.",
     examples=(
         "audio2img actions show speak",
         "audio2img actions show clipboard --command /usr/local/bin/audio2img",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audio2img.cli.help import Command
+from audio2img.cli.numbers import NumberRange
 from audio2img.cli.options import json_option, offline_option, sound_model_option, takes_wishes, talk_options
 from audio2img.cli.results import print_json, sounds_table
 
@@ -28,13 +29,14 @@ TOP = 10
 @click.argument("audio")
 @sound_model_option
 @click.option(
-    "--top", type=click.IntRange(1), default=TOP, show_default=True, metavar="N", help="Sounds in the table."
+    "--top", type=NumberRange(1), default=TOP, show_default=True, metavar="N", help="Sounds in the table."
 )
 @click.option(
     "--max-results",
-    type=click.IntRange(-1),
+    type=NumberRange(-1),
     metavar="N",
-    help="Sounds kept of each window; -1 keeps all. [default: 5]",
+    show_default="5",
+    help="Sounds kept of each window; -1 keeps all.",
 )
 @click.option("--timeline", is_flag=True, help="What leads when, instead of the table.")
 @click.option(
@@ -42,6 +44,7 @@ TOP = 10
     "layout",
     type=click.Choice(["table", "timestamps"]),
     default="table",
+    show_default=True,
     help="timestamps: a line for each window, such as “Timestamp 0: Dog (0.26)”.",
 )
 @click.option("--plot", metavar="FILE.png", help="Draw the spectrogram and the sounds under it.")

@@ -7,17 +7,22 @@ from typing import Any
 import click
 
 from audio2img.cli import completions
-from audio2img.cli.help import Command
+from audio2img.cli.help import Command, Group
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
 
-@click.group("config")
+@click.group("config", cls=Group, examples=("audio2img config list", "audio2img config set style watercolor"))
 def command() -> None:
     """Your settings: what is set, where, and changing it."""
 
 
-@command.command("list", cls=Command, examples=("audio2img config list", "audio2img config list --json"))
+@command.command(
+    "list",
+    cls=Command,
+    short_help="What is set, and by what.",
+    examples=("audio2img config list", "audio2img config list --json"),
+)
 @json_option
 @talk_options
 def list_settings(as_json: bool, **given: Any) -> None:
@@ -36,7 +41,10 @@ def list_settings(as_json: bool, **given: Any) -> None:
 
 
 @command.command(
-    "get", cls=Command, examples=("audio2img config get style", "audio2img config get output --json")
+    "get",
+    cls=Command,
+    short_help="The value of one setting.",
+    examples=("audio2img config get style", "audio2img config get output --json"),
 )
 @click.argument("name", shell_complete=completions.settings)
 @json_option
@@ -56,6 +64,7 @@ def get_setting(name: str, as_json: bool, **given: Any) -> None:
 @command.command(
     "set",
     cls=Command,
+    short_help="Write a setting into the settings file, or take it out.",
     examples=("audio2img config set style watercolor", "audio2img config set style --unset"),
     context_settings={"ignore_unknown_options": True},
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audio2img.cli.help import Command
-from audio2img.cli.options import json_option, takes_wishes, talk_options
+from audio2img.cli.options import json_option, open_option, output_option, takes_wishes, talk_options
 from audio2img.cli.results import open_pictures, print_drawing
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ DEMO_SEED = 7
     show_default=True,
     help="Another seed, another picture.",
 )
-@click.option("-o", "--output", metavar="FOLDER|FILE.png|.jpg|.webp", help="Where the picture goes.")
-@click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done.")
+@output_option
+@open_option
 @json_option
 @talk_options
 @takes_wishes

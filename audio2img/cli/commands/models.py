@@ -28,7 +28,12 @@ LAZY = {
 }
 
 
-@click.group("models", cls=LazyGroup, lazy=LAZY)
+@click.group(
+    "models",
+    cls=LazyGroup,
+    lazy=LAZY,
+    examples=("audio2img models list", "audio2img models get default"),
+)
 def command() -> None:
     """The models there are."""
 

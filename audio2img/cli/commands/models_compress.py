@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audio2img.cli.help import Command
+from audio2img.cli.numbers import NumberRange
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 from audio2img.errors import CancelledError
@@ -76,16 +77,16 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     "compress",
     cls=Command,
     examples=(
-        "audio2img models compress sd21-base-fp16 sd15-small",
-        "audio2img models compress sd21-base-fp16 sd15-mixed --mixed --min-psnr 30",
+        "audio2img models compress sd21-base-fp16 sd21-small",
+        "audio2img models compress sd21-base-fp16 sd21-mixed --mixed --min-psnr 30",
     ),
 )
 @click.argument("source", metavar="SOURCE")
 @click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
-@click.option("--bits", type=click.Choice(BITS), help="Palettes of 2^BITS values. [default: 6]")
+@click.option("--bits", type=click.Choice(BITS), show_default="6", help="Palettes of 2^BITS values.")
 @click.option(
     "--group-size",
-    type=click.IntRange(1),
+    type=NumberRange(1),
     metavar="N",
     help="One palette for every N output channels instead of one a weight; needs macOS 15 to run.",
 )
@@ -93,9 +94,10 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--mixed", is_flag=True, help="For each weight its own bits, as few as --min-psnr allows.")
 @click.option(
     "--min-psnr",
-    type=click.FloatRange(1, 200),
+    type=NumberRange(1.0, 200),
     metavar="DB",
-    help=f"Signal of the denoised latents that --mixed keeps. [default: {DEFAULT_MIN_PSNR:g}]",
+    show_default=f"{DEFAULT_MIN_PSNR:g}",
+    help="Signal of the denoised latents that --mixed keeps.",
 )
 @click.option("--recipe", type=click.Path(path_type=Path), help="A recipe file: ours, or one of Apple's.")
 @click.option("--recipe-name", metavar="NAME", help="Which of several recipes in Apple's file.")
@@ -103,13 +105,14 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     "--parts",
     callback=_parse_parts,
     metavar="NAME,NAME",
-    help="Only these parts. [default: all; with --mixed the UNet]",
+    show_default="all; with --mixed the UNet",
+    help="Only these parts.",
 )
 @click.option(
     "--prompt", "prompts", multiple=True, metavar="TEXT", help="What to draw to measure; may be repeated."
 )
 @click.option("--no-measure", is_flag=True, help="Draw nothing; report the weights alone.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes. [default: one a core]")
+@click.option("--workers", type=NumberRange(1), metavar="N", show_default="one a core", help="Processes.")
 @json_option
 @talk_options
 def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:

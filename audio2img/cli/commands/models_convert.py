@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audio2img.cli.help import Command
-from audio2img.cli.options import json_option, parse_size, talk_options
+from audio2img.cli.options import BY_THE_MODEL, json_option, parse_size, talk_options
 from audio2img.cli.results import print_json
 
 if TYPE_CHECKING:
@@ -53,9 +53,17 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     help="Pictures that the UNet takes at once.",
 )
 @click.option("--chunk-unet", is_flag=True, help="The UNet as two halves, for machines with little memory.")
-@click.option("--parts", callback=_parse_parts, metavar="NAME,NAME", help="Only these parts.")
-@click.option("--size", metavar="WxH", callback=parse_size, help="Size of the pictures in pixels.")
-@click.option("--name", metavar="NAME", help="What the model is called; its own name otherwise.")
+@click.option(
+    "--parts", callback=_parse_parts, metavar="NAME,NAME", show_default="all", help="Only these parts."
+)
+@click.option(
+    "--size",
+    metavar="WxH",
+    callback=parse_size,
+    show_default=BY_THE_MODEL,
+    help="Size of the pictures in pixels.",
+)
+@click.option("--name", metavar="NAME", show_default="its own name", help="What the model is called.")
 @click.option("--replace", is_flag=True, help="Replace DEST if it is there.")
 @click.option(
     "--with",
@@ -68,6 +76,7 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option(
     "--attention",
     type=click.Choice(["ORIGINAL", "SPLIT_EINSUM", "SPLIT_EINSUM_V2"]),
+    show_default="SPLIT_EINSUM_V2",
     help="How the UNet attends; only with --with apple.",
 )
 @json_option

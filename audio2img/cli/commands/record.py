@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "target",
     default="recording.wav",
     metavar="FILE",
+    show_default=True,
     help="Where the sound goes: .wav, .flac, .opus, .m4a or .mp3.",
 )
 @microphone_options

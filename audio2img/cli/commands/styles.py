@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audio2img.cli import completions
-from audio2img.cli.help import Command
+from audio2img.cli.help import Command, Group
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 templates_option = click.option("--templates", is_flag=True, help="Templates instead of styles.")
 
 
-@click.group("styles")
+@click.group("styles", cls=Group, examples=("audio2img styles list", "audio2img styles show watercolor"))
 def command() -> None:
     """The styles and templates there are, ours and your own."""
 
 
-@command.command("list", cls=Command, examples=("audio2img styles list", "audio2img styles list --templates"))
+@command.command(
+    "list",
+    cls=Command,
+    short_help="The name of each, and what it is.",
+    examples=("audio2img styles list", "audio2img styles list --templates"),
+)
 @templates_option
 @json_option
 @talk_options
@@ -40,7 +45,10 @@ def list_all(templates: bool, as_json: bool, **given: Any) -> None:
 
 
 @command.command(
-    "show", cls=Command, examples=("audio2img styles show ink", "audio2img styles show scene --templates")
+    "show",
+    cls=Command,
+    short_help="The words that one puts around the prompt.",
+    examples=("audio2img styles show ink", "audio2img styles show scene --templates"),
 )
 @click.argument("name", shell_complete=completions.styles)
 @templates_option
