@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from audio2img.pipeline import Pipeline
     from audio2img.pipeline.drawing import Drawing
     from audio2img.pipeline.events import Event
+    from audio2img.pipeline.inventory import ModelInfo, get_model, list_models
     from audio2img.pipeline.live import LiveInput
     from audio2img.pipeline.models import Models
     from audio2img.pipeline.options import Options
@@ -55,6 +56,7 @@ _HOMES = {
     "LiveInput": "pipeline.live",
     "MachineError": "errors",
     "ModelError": "errors",
+    "ModelInfo": "pipeline.inventory",
     "Models": "pipeline.models",
     "NothingToDrawError": "errors",
     "Options": "pipeline.options",
@@ -67,6 +69,8 @@ _HOMES = {
     "SoundSummary": "types",
     "Transcript": "types",
     "UsageError": "errors",
+    "get_model": "pipeline.inventory",
+    "list_models": "pipeline.inventory",
 }
 
 __all__ = [
@@ -82,6 +86,7 @@ __all__ = [
     "LiveInput",
     "MachineError",
     "ModelError",
+    "ModelInfo",
     "Models",
     "NothingToDrawError",
     "Options",
@@ -94,6 +99,8 @@ __all__ = [
     "SoundSummary",
     "Transcript",
     "UsageError",
+    "get_model",
+    "list_models",
 ]
 
 

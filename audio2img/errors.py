@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Audio2ImgError(Exception):
     """A fault with a remedy: `message` says what happened to what, `remedy` what to run or try next.
 
+    remedy: may be given as a function, where it takes time to find and not everybody reads it.
     setting: the name of the setting whose value is at fault, of `config.Settings`; whoever has read the
     settings can then say where that value came from.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, remedy: str = "", *, setting: str = "") -> None:
+    def __init__(self, message: str, remedy: str | Callable[[], str] = "", *, setting: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.remedy = remedy
+        self._remedy = remedy
         self.setting = setting
+
+    @property
+    def remedy(self) -> str:
+        if not isinstance(self._remedy, str):
+            self._remedy = self._remedy()
+        return self._remedy
 
 
 class UsageError(Audio2ImgError):

@@ -14,9 +14,9 @@ def test_every_public_name_is_there_and_documented() -> None:
 def test_public_names_are_these() -> None:
     assert sorted(audio2img.__all__) == [
         "Audio2ImgError", "AudioClip", "CancelledError", "Changes", "Drawing", "Event", "ImageRequest",
-        "ImageResult", "InputError", "LiveInput", "MachineError", "ModelError", "Models",
+        "ImageResult", "InputError", "LiveInput", "MachineError", "ModelError", "ModelInfo", "Models",
         "NothingToDrawError", "Options", "Pipeline", "Prompt", "Segment", "Session", "SoundEvent",
-        "SoundEvents", "SoundSummary", "Transcript", "UsageError",
+        "SoundEvents", "SoundSummary", "Transcript", "UsageError", "get_model", "list_models",
     ]  # fmt: skip
 
 

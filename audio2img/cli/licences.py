@@ -26,14 +26,16 @@ def agree(models: Sequence[Wanted], accept_license: bool, quiet: bool = False) -
     They are shown first. A licence accepted for an earlier download of the same model still counts.
     Raises UsageError when nobody is here to ask and `accept_license` is False, CancelledError for a no.
     """
-    earlier = {model.key: _accepted_before(model) for model in models}
+    from audio2img.store.licences import accept, accepted_before
+
+    earlier = {model.key: accepted_before(model) for model in models}
     open_ones = [model for model in models if earlier[model.key] is None]
     if not quiet or (open_ones and not accept_license):
         click.echo("\n".join(describe_download(model) for model in models), err=True)
     how = ""
     if open_ones:
         how = "--accept-license" if accept_license else _ask(open_ones)
-    return {model.key: earlier[model.key] or _record(model, how) for model in models}
+    return {model.key: earlier[model.key] or accept(model, how) for model in models}
 
 
 def describe_download(model: Wanted) -> str:
@@ -55,21 +57,3 @@ def _ask(models: Sequence[Wanted]) -> str:
     if not click.confirm(f"Download {names} and accept the {licences}?", err=True):
         raise CancelledError("nothing was downloaded")
     return "at the terminal"
-
-
-def _record(model: Wanted, how: str) -> LicenceRecord:
-    from audio2img.store.receipts import LicenceRecord, now
-
-    return LicenceRecord(model.row.licence, model.row.licence_url, now(), how)
-
-
-def _accepted_before(model: Wanted) -> LicenceRecord | None:
-    from audio2img.store.receipts import read_receipt
-
-    receipt = read_receipt(model.key)
-    if receipt is None or (receipt.licence.name, receipt.licence.url) != (
-        model.row.licence,
-        model.row.licence_url,
-    ):
-        return None
-    return receipt.licence if receipt.licence.accepted else None

@@ -39,15 +39,21 @@ class Machine:
         return DIFFUSERS_IMAGE if self.has_diffusers else EMBEDDED_IMAGE
 
 
+def why_too_large(row: ModelRow) -> str:
+    """What a model needs that has no room in this machine's memory; "" where it has, or where that is not
+    known."""
+    memory = memory_bytes()
+    if memory is None or row.memory_bytes <= memory:
+        return ""
+    needed = f"{row.name} needs about {row.memory_bytes / 1e9:.1f} GB of memory"
+    return f"{needed}, and this machine has {memory / 1e9:.1f} GB"
+
+
 def check_fits(row: ModelRow) -> None:
     """Raises MachineError for a model that needs more memory than this machine has, where both are known."""
-    memory = memory_bytes()
-    if memory is not None and row.memory_bytes > memory:
-        raise MachineError(
-            f"{row.name} needs about {row.memory_bytes / 1e9:.1f} GB of memory, and this machine has "
-            f"{memory / 1e9:.1f} GB",
-            f"take a smaller model (audio2img models list), or: audio2img models get {row.name} --anyway",
-        )
+    if reason := why_too_large(row):
+        remedy = f"take a smaller model (audio2img models list), or: audio2img models get {row.name} --anyway"
+        raise MachineError(reason, remedy)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +14,36 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 Check = Callable[..., None]
 
 
-def test_list_names_every_model_with_size_licence_and_default(audio2img: Command) -> None:
+def entries(stdout: str) -> dict[str, str]:
+    """What `models list` shows of each model, by its name."""
+    entries: dict[str, str] = {}
+    name = ""
+    for line in stdout.splitlines():
+        if line[2] != " ":
+            name = line[2:].split()[0]
+        entries[name] = entries.get(name, "") + line + "\n"
+    return entries
+
+
+def test_list_says_what_each_model_is_for_and_what_is_here(audio2img: Command) -> None:
     done = audio2img("models", "list")
     assert done.returncode == 0
-    lines = {line[2:].split()[0]: line for line in done.stdout.splitlines()}
-    assert "148.0 MB  MIT" in lines["whisper-base"]
-    assert lines["whisper-base"].startswith("*")
-    assert lines["mini"].endswith("here")
-    assert "CreativeML Open RAIL++-M" in lines["sd21-base-palettized:original"]
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    found = entries(done.stdout)
+    base = found["whisper-base"].splitlines()
+    assert base[0].startswith("* whisper-base (base) ")
+    assert base[0].endswith(" 148.0 MB")
+    assert base[1] == "    speech: quick and good enough for clear speech"
+    assert found["mini"].splitlines()[0].endswith("here")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="needs Linux or Windows")
+def test_list_says_what_this_machine_cannot_use_and_what_an_alias_means_on_it(audio2img: Command) -> None:
+    found = entries(audio2img("models", "list").stdout)
+    assert "which only macOS can draw" in found["sd21-base-palettized:original"]
+    assert "(sd21-palettized)" in found["sd21-base-palettized:original"]
+    assert "(sd21)" in found["sd21-base-diffusers"]
+    assert "not usable" not in found["mini"] + found["whisper-tiny"]
 
 
 def test_list_as_json(audio2img: Command, mini_whisper: Path) -> None:
@@ -31,7 +54,8 @@ def test_list_as_json(audio2img: Command, mini_whisper: Path) -> None:
     base = tables["whisper-base"]
     assert (base["installed"], base["default"], base["kind"]) == (False, True, "speech")
     assert base["size_bytes"] == 147_951_465
-    assert base["licence"] == "MIT"
+    assert (base["licence"], base["aliases"], base["why_not"]) == ("MIT", ["base"], "")
+    assert base["purpose"] == "quick and good enough for clear speech"
 
 
 def test_list_of_what_is_here(audio2img: Command) -> None:
@@ -88,8 +112,6 @@ def test_a_wrong_row_of_ones_own_is_named(audio2img: Command, assert_fails: Chec
 
 
 def test_the_script_is_the_command(tmp_path: Path) -> None:
-    import sys
-
     script = Path(__file__).resolve().parents[2] / "scripts" / "download_model.py"
     done = subprocess.run([sys.executable, str(script), "mini"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
     if not this_machine().has_diffusers:
         return MachineError(
             f"{model.name} is drawn with torch and diffusers, which are not installed",
-            how_to_add("diffusers"),
+            lambda: how_to_add("diffusers"),
         )
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -69,11 +69,12 @@ def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
 
 
 def _print_paths(models: list[Wanted], as_json: bool) -> None:
-    from audio2img.cli.commands.models import describe
+    from audio2img.cli.commands.models import as_table
+    from audio2img.pipeline.inventory import describe_model
 
-    tables: list[dict[str, Any]] = [describe(model) for model in models]
+    found = [describe_model(model) for model in models]
     if as_json:
-        print_json(tables)
+        print_json([as_table(model) for model in found])
     else:
-        for table in tables:
-            click.echo(table["path"])
+        for model in found:
+            click.echo(model.path)
