@@ -44,6 +44,11 @@ def command_paths(group: click.Group = cli, path: tuple[str, ...] = ()) -> Itera
             yield (*path, name)
 
 
+# Milliseconds each: what click does without, no help waits for.
+SMALL = {"pathlib", "dataclasses", "urllib.parse"}
+WITH_CLICK = modules_after("import click")
+
+
 def test_version_imports_nothing_heavy() -> None:
     assert not modules_after_command("--version") & set(HEAVY)
 
@@ -52,6 +57,7 @@ def test_version_imports_nothing_heavy() -> None:
 def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
     loaded = modules_after_command(*path, "--help")
     assert not loaded & {*HEAVY, "audio2img.config", "audio2img.pipeline.drawing", "audio2img.store.catalog"}
+    assert not loaded & (SMALL - WITH_CLICK)
 
 
 @pytest.mark.parametrize("words", ["models list", "actions list", "devices"])

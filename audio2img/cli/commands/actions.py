@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +21,7 @@ LAZY = {
 }
 
 dest_option = click.option(
-    "--dest", type=click.Path(path_type=Path), metavar="DIR", help="A folder instead of this Mac's own."
+    "--dest", type=click.Path(), metavar="DIR", help="A folder instead of this Mac's own."
 )
 command_option = click.option("--command", "given_command", metavar="PATH", help="The audio2img they call.")
 
@@ -46,7 +45,7 @@ def command() -> None:
 @dest_option
 @json_option
 @talk_options
-def list_actions(dest: Path | None, as_json: bool, **given: Any) -> None:
+def list_actions(dest: str | None, as_json: bool, **given: Any) -> None:
     """One line per action: name, kind, title, state, and where it is pressed.
 
     States: installed; outdated (another version made it: install brings it up to date); broken (the
@@ -85,7 +84,7 @@ def show_action(name: str, given_command: str | None, **given: Any) -> None:
     click.echo(build_script(action, find_command(given_command)), nl=False)
 
 
-def chosen_place(dest: Path | None) -> Place:
+def chosen_place(dest: str | None) -> Place:
     from audio2img.config import expand_path
     from audio2img.macos.install import folder_place, live_place
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,8 @@ from audio2img.cli.results import print_json
 from audio2img.errors import MachineError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from audio2img.macos.actions import Action
     from audio2img.macos.install import Change, Place
 
@@ -36,7 +37,7 @@ ALLOW = "once, in the Shortcuts app: Settings, Advanced, Allow Running Scripts"
 @talk_options
 def command(
     names: tuple[str, ...],
-    dest: Path | None,
+    dest: str | None,
     given_command: str | None,
     dry_run: bool,
     as_json: bool,

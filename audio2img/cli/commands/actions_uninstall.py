@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +12,8 @@ from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from audio2img.macos.actions import Action
     from audio2img.macos.install import Place
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @dest_option
 @json_option
 @talk_options
-def command(names: tuple[str, ...], dest: Path | None, as_json: bool, quiet: bool, verbose: bool) -> None:
+def command(names: tuple[str, ...], dest: str | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Remove actions of ours; without NAME all of them. Prints the paths that are gone.
 
     What is not ours is left alone. A shortcut that you added stays in the Shortcuts app until you

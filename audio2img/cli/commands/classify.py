@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,8 @@ from audio2img.cli.options import json_option, offline_option, sound_model_optio
 from audio2img.cli.results import print_json, sounds_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from audio2img.audio.spectrogram import Spectrogram
     from audio2img.pipeline.wishes import Wishes
     from audio2img.types import SoundEvent, SoundEvents

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -28,6 +27,8 @@ def command(as_json: bool, wanted: str | None, **given: Any) -> None:
         save_setting("device", None if wanted == "default" else find_device(wanted).name)
     devices = list_devices()
     if as_json:
+        from dataclasses import asdict
+
         print_json([asdict(device) for device in devices])
         return
     chosen = _chosen(load_settings().device)

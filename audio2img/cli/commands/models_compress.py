@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     ),
 )
 @click.argument("source", metavar="SOURCE")
-@click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
+@click.argument("dest", type=click.Path(), metavar="DEST")
 @click.option("--bits", type=click.Choice(BITS), show_default="6", help="Palettes of 2^BITS values.")
 @click.option(
     "--group-size",
@@ -99,7 +98,7 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     show_default=f"{DEFAULT_MIN_PSNR:g}",
     help="Signal of the denoised latents that --mixed keeps.",
 )
-@click.option("--recipe", type=click.Path(path_type=Path), help="A recipe file: ours, or one of Apple's.")
+@click.option("--recipe", type=click.Path(), help="A recipe file: ours, or one of Apple's.")
 @click.option("--recipe-name", metavar="NAME", help="Which of several recipes in Apple's file.")
 @click.option(
     "--parts",
@@ -115,29 +114,31 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--workers", type=NumberRange(1), metavar="N", show_default="one a core", help="Processes.")
 @json_option
 @talk_options
-def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
+def command(source: str, dest: str, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
     """Make the weights of the Core ML model SOURCE smaller, in the new folder DEST.
 
     SOURCE is a folder of packages (.mlpackage), or a model's name. It is only read. Interrupted, the
     same command goes on where it stopped. Prints the new folder; a report lies in DEST/compression.
     """
+    from pathlib import Path
+
     from audio2img.compression.job import compress
     from audio2img.compression.report import as_table
     from audio2img.store.catalog import resolve_model
 
     options = _options(**given)
-    folder = resolve_model(source, "image").path
+    made = Path(dest)
     try:
         with Talk(quiet) as talk:
-            result = compress(folder, dest, options, talk)
+            result = compress(resolve_model(source, "image").path, made, options, talk)
     except KeyboardInterrupt as error:
         raise CancelledError("stopped", "the same command goes on where it was") from error
     if as_json:
-        print_json({"path": str(dest), **as_table(result)})
+        print_json({"path": str(made), **as_table(result)})
         return
     if not quiet:
         click.echo(_summary(result), err=True)
-    click.echo(dest)
+    click.echo(made)
 
 
 def _summary(result: Result) -> str:
@@ -154,7 +155,7 @@ def _options(
     linear: bool,
     mixed: bool,
     min_psnr: float | None,
-    recipe: Path | None,
+    recipe: str | None,
     recipe_name: str | None,
     parts: tuple[str, ...] | None,
     prompts: tuple[str, ...],
@@ -162,6 +163,8 @@ def _options(
     workers: int | None,
 ) -> Options:
     """What the options ask for. Raises UsageError for what does not go together."""
+    from pathlib import Path
+
     from audio2img.compression.drawing import DEFAULT_PROMPTS
     from audio2img.compression.schemes import Linear, Palette, Treatment
     from audio2img.compression.source import Options
@@ -188,7 +191,7 @@ def _options(
     treatment: Treatment | None = Linear() if linear else Palette(int(bits or 6), group_size or 0)
     return Options(
         treatment=None if recipe or mixed else treatment,
-        recipe=recipe,
+        recipe=None if recipe is None else Path(recipe),
         recipe_name=recipe_name,
         min_psnr_db=(DEFAULT_MIN_PSNR if min_psnr is None else min_psnr) if mixed else None,
         parts=parts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +36,7 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
     ),
 )
 @click.argument("source", metavar="SOURCE")
-@click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
+@click.argument("dest", type=click.Path(), metavar="DEST")
 @click.option(
     "--bits",
     type=click.Choice(["16", "8", "6"]),
@@ -81,15 +80,18 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
 )
 @json_option
 @talk_options
-def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
+def command(source: str, dest: str, as_json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
     """Make Core ML packages of the diffusers model SOURCE, in the folder DEST.
 
     SOURCE is a folder, or a model on the Hugging Face Hub (OWNER/NAME, OWNER/NAME@REVISION):
     Stable Diffusion 1.x, 2.x or XL, with its weights as safetensors. Every part is compared with
     the original as it is converted. Needs the extra convert.
     """
+    from pathlib import Path
+
     from audio2img.conversion import ConversionOptions, convert_model
 
+    folder = Path(dest)
     say = _quiet if quiet else _say
     engine, attention = given.pop("engine"), given.pop("attention")
     replace = given.pop("replace")
@@ -106,9 +108,11 @@ def command(source: str, dest: Path, as_json: bool, quiet: bool, verbose: bool, 
     if engine == "apple":
         from audio2img.conversion.apple_tools.converter import convert_with_apple
 
-        report = convert_with_apple(source, dest, options, attention or "SPLIT_EINSUM_V2", replace, progress)
+        report = convert_with_apple(
+            source, folder, options, attention or "SPLIT_EINSUM_V2", replace, progress
+        )
     else:
-        report = convert_model(source, dest, options, replace, progress)
+        report = convert_model(source, folder, options, replace, progress)
     if as_json:
         print_json(report.as_table())
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +20,8 @@ from audio2img.cli.options import (
 from audio2img.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from audio2img.cli.display import Display
     from audio2img.cli.finished import Finished
     from audio2img.pipeline.redrawing import Changes
@@ -128,6 +128,9 @@ def _keep(clip: AudioClip, pictures: list[Path], output: Path, display: Display)
 
 
 def _draw_again(picture: str, wishes: Wishes, display: Display, finished: Finished) -> None:
+    from dataclasses import replace
+    from pathlib import Path
+
     from audio2img.cli.job import run_job
     from audio2img.cli.opening import open_pipeline
     from audio2img.output import read_ignored, read_record
@@ -152,6 +155,8 @@ def _draw_again(picture: str, wishes: Wishes, display: Display, finished: Finish
 
 def _changes(wishes: Wishes) -> Changes:
     """What the command line asks to be different."""
+    from dataclasses import fields
+
     from audio2img.pipeline.redrawing import Changes
 
     unusable = [name for name in ("style", "template", "translate", "language", "hear") if wishes.said(name)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
 from typing import Any
 
@@ -69,7 +67,13 @@ def command(picture: str, as_json: bool, **given: Any) -> None:
 
 def _command_line(*words: str) -> str:
     """The words as a shell of this system reads them."""
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    if sys.platform == "win32":
+        import subprocess
+
+        return subprocess.list2cmdline(words)
+    import shlex
+
+    return shlex.join(words)
 
 
 def _printable(text: str) -> str:
