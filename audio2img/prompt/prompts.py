@@ -35,8 +35,10 @@ def make_prompt(
     Raises NothingToDrawError when nothing is left to draw, UsageError for an unknown style or a
     template that is none.
     """
+    from audio2img.diffusion.prompt_weights import parse_weights
+
     text = clean_transcript(transcript_text)
-    if not has_words(text):
+    if not has_words(parse_weights(text).text):
         heard = f"in {transcript_text.strip()!r}" if transcript_text.strip() else "in an empty text"
         raise NothingToDrawError(f"there is nothing to draw {heard}", 'say what to draw: "a red house"')
     text += scene

@@ -1,11 +1,13 @@
-"""Clean-up: of what a person said, only the scene stays."""
+"""Clean-up: of what a person said or typed, only the scene stays.
+
+Brackets stay: they give words their weights, or are meant. What a recognizer writes in brackets beside
+the words has gone when a transcript comes here.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-
-from audio2img.recognition.annotations import strip_annotations
 
 _DETERMINER = (
     r"(?:an?|the|some|any|one|two|three|four|five|six|seven|eight|nine|ten|many|several|lots|my|your|his|her|"
@@ -27,6 +29,9 @@ _FILLER = re.compile(
 _STUTTER = re.compile(
     r"\b(an?|the|of|in|on|at|to|and|with|under|over|by|for|is|i|it)(?:[\s,]+\1\b)+(?!['’-])", re.IGNORECASE
 )
+# What a filler leaves behind: points after a point, and the space before one.
+_ORPHANED_POINTS = re.compile(r"(?<=[,;:])(?:\s*[,;:])+(?=\s|$)|(?<=[.!?…])(?:\s+[.,;:!?]+|[,;:]+)(?=\s|$)")
+_SPACE_BEFORE_POINT = re.compile(r"\s+([,.;:!?…])")
 _EDGE_POINTS = " \t.,;:!?…-–—"
 
 # Lead-ins: what is said to the machine, and not about the picture.
@@ -69,20 +74,19 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's controls, formats, surr
 def clean_transcript(text: str) -> str:
     """`text` without what is not part of the scene; empty where nothing is.
 
-    Annotations, fillers, stutters, dictated punctuation, lead-ins ("could you draw me a picture
-    of") and thanks go. A text of one word is a scene, whatever the word.
+    Fillers, stutters, dictated punctuation, lead-ins ("could you draw me a picture of") and thanks
+    go. A text of one word is a scene, whatever the word.
 
-    >>> clean_transcript("Um, can you please draw me a picture of a a red house [music], thank you.")
-    'a red house'
+    >>> clean_transcript("Um, can you please draw me a picture of a a (red:1.4) house, thank you.")
+    'a (red:1.4) house'
     """
     text = unicodedata.normalize("NFC", text)
     text = "".join(" " if unicodedata.category(letter) in _INVISIBLE else letter for letter in text)
-    text = strip_annotations(text, typed=True)
     text = _FILLER.sub(" ", text)
     for pattern, point in _DICTATED:
         text = pattern.sub(point, text)
     text = _STUTTER.sub(r"\1", " ".join(text.split()))
-    text = strip_annotations(text, typed=True).strip(_EDGE_POINTS)
+    text = _SPACE_BEFORE_POINT.sub(r"\1", _ORPHANED_POINTS.sub("", text)).strip(_EDGE_POINTS)
     if len(text.split()) == 1:
         return _LEAD_OUT.sub("", text)
     sentences = (_strip_lead_in(sentence) for sentence in _SENTENCE.split(text))

@@ -11,25 +11,12 @@ import re
 # Brackets are taken away from the inside out, so that "[ (wind) ]" goes in two passes. One that
 # is never closed takes at most its own word along, never the rest of the sentence.
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>|\[_[A-Z]+_(?:\d+\])?\]?")
-_BRACKETED = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|【[^【】]*】|［[^［］]*］")
-_PARENTHESIZED = re.compile(r"\([^()]*\)|（[^（）]*）")
-_BRACKETS = (("[", "]"), ("{", "}"), ("【", "】"), ("［", "］"))
-_PARENTHESES = (("(", ")"), ("（", "）"))
-_UNCLOSED = re.compile(r"\[[A-Z]+_[A-Z_]+|<\||\|>|[\[\]{}【】［］]")
-_UNCLOSED_PARENTHESIS = re.compile(r"[()（）]")
+_BRACKETED = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|【[^【】]*】|［[^［］]*］|\([^()]*\)|（[^（）]*）")
+_BRACKETS = (("[", "]"), ("{", "}"), ("【", "】"), ("［", "］"), ("(", ")"), ("（", "）"))
+_UNCLOSED = re.compile(r"\[[A-Z]+_[A-Z_]+|<\||\|>|[\[\]{}【】［］()（）]")
 _STARRED = re.compile(r"(?<![\w*])\*+(?=\S)[^*\n]{1,60}(?<=\S)\*+(?!\w)")
 _SUNG = re.compile(r"[♩♪♫♬♭♮♯🎵🎶🎼]+")
 _SPEAKER = re.compile(r"(?:^|(?<=\s))>>+\s*(?:[A-Z][A-Z ]{1,30}:)?")
-
-# What a person might type in parentheses is kept; what subtitles put there is not.
-_SOUND_NOTE = re.compile(
-    r"\b(music|musik|singing|song|hums?|humming|whistl\w*|laugh\w*|laughter|chuckl\w*|giggl\w*|applause|"
-    r"clapping|cheer\w*|sigh\w*|cough\w*|sneez\w*|sniff\w*|gasp\w*|groan\w*|moan\w*|cry\w*|sob\w*|breath\w*|"
-    r"inhal\w*|exhal\w*|speak\w*|speech|inaudible|unintelligible|indistinct|silence|silent|blank|pause|noise|"
-    r"static|beep\w*|buzz\w*|click\w*|knock\w*|blowing|footsteps|sounds?|audio|foreign language)\b",
-    re.IGNORECASE,
-)
-_WEIGHT = re.compile(r":\s*[+-]?[\d.]+\s*\)$")  # "(singing birds:1.3)" is a prompt's weight
 
 _SPACE = re.compile(r"\s+")
 _SPACE_BEFORE_POINT = re.compile(r"\s+([,.;:!?…])")
@@ -63,10 +50,8 @@ _CREDITS = re.compile(
 )
 
 
-def strip_annotations(text: str, *, typed: bool = False) -> str:
+def strip_annotations(text: str) -> str:
     """`text` without annotations, wherever they stand, and without the gaps they leave.
-
-    typed: the text may come from a keyboard, so parentheses stay unless they name a sound.
 
     >>> strip_annotations("a red house [wind blowing], (music) ♪ under a yellow *sighs* moon")
     'a red house, under a yellow moon'
@@ -74,21 +59,18 @@ def strip_annotations(text: str, *, typed: bool = False) -> str:
     before = None
     while text != before:  # what goes can bring together what should go, too; every pass is shorter
         before = text
-        text = _strip_once(text, typed)
+        text = _strip_once(text)
     return text
 
 
-def _strip_once(text: str, typed: bool) -> str:
-    for pair in _BRACKETS if typed else (*_BRACKETS, *_PARENTHESES):
+def _strip_once(text: str) -> str:
+    for pair in _BRACKETS:
         text = _strip_pairs(text, *pair)
     for pattern in (_SPECIAL_TOKEN, _STARRED, _SUNG, _SPEAKER, _BRACKETED):
         text = pattern.sub(" ", text)
-    text = _PARENTHESIZED.sub(_unless_meant if typed else " ", text)
     # Brackets around brackets are left for the next pass; only then is one that is left unclosed.
-    if not _BRACKETED.search(text) and (typed or not _PARENTHESIZED.search(text)):
+    if not _BRACKETED.search(text):
         text = _UNCLOSED.sub(" ", text)
-        if not typed:
-            text = _UNCLOSED_PARENTHESIS.sub(" ", text)
     text = _ORPHANED_POINTS.sub("", _SPACE.sub(" ", text))
     return _SPACE_BEFORE_POINT.sub(r"\1", text).strip()
 
@@ -115,10 +97,6 @@ def is_known_hallucination(text: str) -> bool:
     if len(set(words)) == 1:  # "you you you"
         words = words[:1]
     return not words or " ".join(words) in _HALLUCINATIONS or bool(_CREDITS.match(bare))
-
-
-def _unless_meant(match: re.Match[str]) -> str:
-    return " " if _SOUND_NOTE.search(match[0]) and not _WEIGHT.search(match[0]) else match[0]
 
 
 def _bare(text: str) -> str:
