@@ -67,19 +67,23 @@ def check_target(target: str | Path, count: int = 1) -> None:
         raise UsageError(f"{count} pictures do not fit into {target}", "give a folder as `target`")
 
 
-def write_picture(image: ImageResult, record: PictureRecord, target: str | Path) -> Path:
+def write_picture(
+    image: ImageResult, record: PictureRecord, target: str | Path, words: str | None = None
+) -> Path:
     """Write `image` with its `record` into a folder, or to a path with the ending of a format; the path.
 
-    A folder is made where it is missing; the name in it comes from the prompt and the seed, and the
-    format is PNG. A name that is taken gets -2, -3, ...: nothing is ever overwritten. The file appears
-    whole or not at all. Raises MachineError when the disk refuses, UsageError for a path that cannot be.
+    A folder is made where it is missing; the name in it comes from `words`, or else the prompt, and the
+    seed, and the format is PNG. A name that is taken gets -2, -3, ...: nothing is ever overwritten. The
+    file appears whole or not at all. Raises MachineError when the disk refuses, UsageError for a path
+    that cannot be.
     """
     path = expand_path(target)
     chosen = format_of(path)
     data = encode_picture(image, record, chosen or FORMATS[0])
     if chosen is not None:
         return write_new_file(path.parent, numbered_names(path.name), data)
-    return write_new_file(path, picture_names(image.request.prompt, image.request.seed), data)
+    words = image.request.prompt if words is None else words
+    return write_new_file(path, picture_names(words, image.request.seed), data)
 
 
 def encode_picture(image: ImageResult, record: PictureRecord, to: PictureFormat = FORMATS[0]) -> bytes:

@@ -49,13 +49,19 @@ class Drawing:
     def save(self, target: str | Path) -> list[Path]:
         """Write the pictures into a folder, or the only one to a path that ends in .png, .jpg or .webp.
 
+        A name in a folder is the prompt's words without their weights, and the seed.
+
         Raises MachineError when the disk refuses, UsageError for several pictures and one path, and for
         a path with another ending.
         """
+        from audio2img.diffusion.prompt_weights import parse_weights
         from audio2img.output import check_target, write_picture
 
         check_target(target, len(self.images))
-        return [write_picture(image, self.record_of(image), target) for image in self.images]
+        return [
+            write_picture(image, self.record_of(image), target, parse_weights(image.request.prompt).text)
+            for image in self.images
+        ]
 
     def record_of(self, image: ImageResult) -> PictureRecord:
         from audio2img.output.record import PictureRecord

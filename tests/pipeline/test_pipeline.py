@@ -251,6 +251,16 @@ def test_failures_say_what_and_what_next_without_options_of_a_command(tmp_path: 
         pipeline.generate("a cat")
 
 
+def test_weights_that_are_typed_reach_the_model_and_no_file_name(pipeline: Pipeline, tmp_path: Path) -> None:
+    prompt = r"a (red:1.4) [house] \(at night\)"
+    drawing = pipeline.generate(f"please draw {prompt}", QUICK)
+    (path,) = drawing.save(tmp_path)
+    assert path.name == f"a-red-house-at-night-{drawing.images[0].request.seed}.png"
+    assert read_record(path).request.prompt == prompt
+    (plain,) = pipeline.generate(r"a red house \(at night\)", QUICK).images
+    assert not np.array_equal(drawing.images[0].pixels, plain.pixels)
+
+
 def test_more_pictures_from_the_seed_of_one(pipeline: Pipeline, tmp_path: Path) -> None:
     (path,) = pipeline.generate("a red house", QUICK).save(tmp_path)
     record = read_record(path)
