@@ -37,7 +37,12 @@ def command() -> None:
     """The models there are."""
 
 
-@command.command("list", cls=Command, examples=("audio2img models list", "audio2img models list --installed"))
+@command.command(
+    "list",
+    cls=Command,
+    short_help="Each model, its size, whether it is here, and what it is for.",
+    examples=("audio2img models list", "audio2img models list --installed"),
+)
 @click.option("--installed", "only_installed", is_flag=True, help="Only those on this machine.")
 @json_option
 @talk_options
