@@ -15,7 +15,7 @@ import pytest
 
 from audio2img.backends.torch.backend import DiffusersBackend
 from audio2img.backends.torch.needs import Needs, count_unet_channels
-from audio2img.backends.torch.plan import Wishes
+from audio2img.backends.torch.plan import Device, Wishes
 from audio2img.errors import ModelError
 from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 from audio2img.types import ImageRequest, InitImage
@@ -199,6 +199,58 @@ def test_tiles_are_smaller_than_the_models_own_size(mini_diffusers: Path) -> Non
     assert len(shapes[True]) > 1
     assert max(shapes[True]) == (64, 64)
     assert psnr_db(pictures[True], pictures[False], PIXEL_PEAK) > 20
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_offloaded_parts_come_back_for_each_picture_unless_they_are_kept(
+    mini_diffusers: Path, keeps: bool
+) -> None:
+    """On the processor by its other name, which counts as a device of its own."""
+    device = Device("cpu:0", "the processor")  # type: ignore[arg-type]
+    request = replace(REQUEST, count=3)
+    backend = DiffusersBackend.load(mini_diffusers, "mini", Wishes("cpu"))
+    expected = [result.pixels for result in backend.generate_all(request)]
+    backend._parts.apply(replace(backend.plan, device=device, offload="parts", keeps=keeps))
+    order: list[str] = []
+    for name in ("text_encoder", "unet", "vae"):
+        with backend._parts.use(name) as (module,):
+            move = module.to
+        module.to = lambda where, name=name, move=move: order.append(f"{name} {where}") or move(where)
+    pictures = backend.generate_all(
+        request, finished=lambda result: order.append(f"picture {result.request.index}")
+    )
+    np.testing.assert_array_equal([picture.pixels for picture in pictures], expected)
+    # To move what is there already costs nothing.
+    each = ["unet cpu:0", "vae cpu:0"] if keeps else ["unet cpu:0", "unet cpu", "vae cpu:0", "vae cpu"]
+    drawn = [event for index in range(3) for event in (*each, f"picture {index}")]
+    at_last = ["unet cpu", "vae cpu"] if keeps else []
+    assert order == ["text_encoder cpu:0", "text_encoder cpu", *drawn, *at_last]
+
+
+def test_memory_that_runs_out_ends_the_keeping(mini_diffusers: Path) -> None:
+    """The first decoding fails as CUDA's allocator does; what is left is drawn one part at a time."""
+    device = Device("cpu:0", "the processor")  # type: ignore[arg-type]
+    request = replace(REQUEST, count=2)
+    backend = DiffusersBackend.load(mini_diffusers, "mini", Wishes("cpu", low_memory=True))
+    expected = [result.pixels for result in backend.generate_all(request)]
+    backend._parts.apply(replace(backend.plan, device=device, offload="parts", keeps=True))
+    lacking = ["memory"]
+    with backend._parts.use("vae", "unet") as (vae, unet):
+        pass
+
+    def run_out(*given: Any) -> None:
+        if lacking:
+            lacking.clear()
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    vae.decoder.register_forward_pre_hook(run_out)
+    places: list[str] = []
+    move = unet.to
+    unet.to = lambda where: places.append(where) or move(where)
+    pictures = backend.generate_all(request)
+    np.testing.assert_array_equal([picture.pixels for picture in pictures], expected)
+    assert not backend.plan.keeps
+    assert places == ["cpu:0", "cpu", "cpu:0", "cpu"]
 
 
 def test_kernels_are_recorded_only_for_many_calls(

@@ -174,17 +174,18 @@ class CoreMLBackend:
         _check_cancelled(cancelled)
         noise, source = self._noise_and_source(request, init_image, cancelled)
         clock.stop("encode", len(indices))
-        for done, index in enumerate(indices):
-            report = _Reporter(progress, done, len(indices))
-            latents = self._denoise(request, index, texts, noise[index], source, report, cancelled)
-            clock.stop("denoise")
-            _check_cancelled(cancelled)
-            pixels = self._decode(latents, cancelled)
-            clock.stop("decode")
-            if not self._is_refused(pixels, cancelled):
-                results.append(clock.made(pixels, replace(request, index=index), self.model, self.name))
-                finished(results[-1])
-            clock.start()
+        with self._parts.keep(len(indices)):
+            for done, index in enumerate(indices):
+                report = _Reporter(progress, done, len(indices))
+                latents = self._denoise(request, index, texts, noise[index], source, report, cancelled)
+                clock.stop("denoise")
+                _check_cancelled(cancelled)
+                pixels = self._decode(latents, cancelled)
+                clock.stop("decode")
+                if not self._is_refused(pixels, cancelled):
+                    results.append(clock.made(pixels, replace(request, index=index), self.model, self.name))
+                    finished(results[-1])
+                clock.start()
         if not results:
             raise refused_by_checker(self.model)
         return tuple(results)

@@ -86,7 +86,7 @@ def compiled_entries() -> Iterator[Path]:
 
 
 def entry_bytes(entry: Path) -> int:
-    """The size of one of compiled_entries; 0 for one that has just gone."""
+    """The size of a compiled model or a package; 0 for one that has just gone."""
     size = 0
     for path in entry.rglob("*"):
         with suppress(OSError):

@@ -5,25 +5,33 @@ They run in this process, or in one of their own (see process).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
 from audio2img.backends.coreml.bundle import Bundle
+from audio2img.backends.coreml.compiled import entry_bytes
 from audio2img.backends.coreml.layout import UNET_CHUNKS
 from audio2img.backends.coreml.process import ModelProcess, ProcessModel
 from audio2img.backends.coreml.runtime import Model, load_part
 from audio2img.backends.protocol import CancelCheck
 from audio2img.errors import ModelError
+from audio2img.machine import memory_bytes
 
 SELDOM_USED = ("vae_encoder",)  # loaded when the first picture starts from another one
+
+DECODING_BYTES_PER_PIXEL = (
+    1536  # what the decoder holds at its widest: 3 times 256 channels, in half precision
+)
+USABLE_SHARE = 0.5  # of the machine's memory: the rest is for macOS and other programs
 
 
 class Parts:
     """Loads parts of a bundle and lends them out.
 
-    low_memory: hold only the parts that are lent at the moment. process: where they run; None is this one.
+    low_memory: hold only the parts that are lent at the moment, or kept for several pictures. process: where
+    they run; None is this one.
     """
 
     def __init__(
@@ -38,6 +46,7 @@ class Parts:
         self._compute_units = compute_units
         self._process = process
         self._loaded: dict[str, Model] = {}
+        self._kept: tuple[str, ...] = ()
         self._is_closed = False
 
     @property
@@ -56,7 +65,8 @@ class Parts:
 
     @contextmanager
     def use(self, *names: str, cancelled: CancelCheck | None = None) -> Iterator[list[Model]]:
-        """The parts of these names, loaded now if need be; with little memory they go when the block ends.
+        """The parts of these names, loaded now if need be; with little memory they go when the block ends,
+        unless they are kept.
 
         cancelled: asked while they are loaded, and where they run in a process of their own while they
         predict, which CancelledError then ends.
@@ -70,8 +80,21 @@ class Parts:
             yield [_stopped_by(self._loaded[name], cancelled) for name in names]
         finally:
             if self.low_memory:
-                for name in names:
-                    self._drop(name)
+                self._drop(name for name in names if name not in self._kept)
+
+    @contextmanager
+    def keep(self, n_pictures: int) -> Iterator[None]:
+        """While several pictures are drawn: what each of them needs is loaded once and stays until the block
+        ends, where it fits into memory together, which little of it may still do."""
+        needed = (*self.unet_names, "vae_decoder", "safety_checker")
+        names = tuple(name for name in needed if name in self.bundle.parts)
+        self._kept = names if n_pictures > 1 and self._fit_together(names) else ()
+        try:
+            yield
+        finally:
+            if self.low_memory:
+                self._drop(self._kept)
+            self._kept = ()
 
     def close(self) -> None:
         """Free everything; closing twice is no error."""
@@ -88,10 +111,20 @@ class Parts:
         self._process.load(model)
         return model
 
-    def _drop(self, name: str) -> None:
-        model = self._loaded.pop(name, None)
-        if isinstance(model, ProcessModel):
-            model.process.drop(model)
+    def _drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            model = self._loaded.pop(name, None)
+            if isinstance(model, ProcessModel):
+                model.process.drop(model)
+
+    def _fit_together(self, names: Iterable[str]) -> bool:
+        """Whether these parts, and a picture that is being decoded, leave enough for everything else."""
+        memory = memory_bytes()
+        if memory is None:
+            return False
+        width, height = self.bundle.contract.size
+        weights = sum(entry_bytes(self.bundle.parts[name].path) for name in names)
+        return weights + width * height * DECODING_BYTES_PER_PIXEL <= memory * USABLE_SHARE
 
 
 def _stopped_by(model: Model, cancelled: CancelCheck | None) -> Model:

@@ -197,20 +197,21 @@ class DiffusersBackend:
         job.check_cancelled()
         noise, source = self._noise_and_source(job, texts.positive[0].states)
         clock.stop("encode", len(job.indices))
-        while batch := job.waiting[: self._batch_size(job.request)]:
-            ended = self._denoise(job, batch, texts, noise[batch], source)
-            clock.stop("denoise", len(batch))
-            job.check_cancelled()
-            for index, latents in zip(batch, ended, strict=True):
-                # Memory that runs out here costs the decoding alone, and not the walk before it.
-                pixels = self._spare_memory(partial(self._decode, latents))
-                clock.stop("decode")
-                is_refused = self._is_refused(pixels)
-                request = replace(job.request, index=index)
-                job.hand_over(
-                    index, None if is_refused else clock.made(pixels, request, self.model, self.name)
-                )
-                clock.start()
+        with self._parts.keep(-(-len(job.waiting) // self._batch_size(job.request))):
+            while batch := job.waiting[: self._batch_size(job.request)]:
+                ended = self._denoise(job, batch, texts, noise[batch], source)
+                clock.stop("denoise", len(batch))
+                job.check_cancelled()
+                for index, latents in zip(batch, ended, strict=True):
+                    # Memory that runs out here costs the decoding alone, and not the walk before it.
+                    pixels = self._spare_memory(partial(self._decode, latents))
+                    clock.stop("decode")
+                    is_refused = self._is_refused(pixels)
+                    request = replace(job.request, index=index)
+                    job.hand_over(
+                        index, None if is_refused else clock.made(pixels, request, self.model, self.name)
+                    )
+                    clock.start()
         if not job.results:
             raise refused_by_checker(self.model)
         return tuple(job.results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from audio2img.errors import Audio2ImgError, ModelError
 logger = logging.getLogger(__name__)
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+DRAWING_PARTS = ("unet", "vae", "safety_checker")  # what each picture needs
 _REMEDY = "get the model again; its files are damaged or incomplete"
 
 
@@ -32,6 +33,7 @@ class Parts:
         self.model = model
         self.plan = plan
         self._modules = modules
+        self._kept: tuple[str, ...] = ()
         self._is_closed = False
         self.apply(plan)
 
@@ -40,6 +42,7 @@ class Parts:
         import torch
 
         self.plan = plan
+        self._kept = ()
         release_memory()
         for name, module in self._modules.items():
             module.to("cpu" if self._is_offloaded(name) else plan.device.kind)
@@ -54,7 +57,8 @@ class Parts:
 
     @contextmanager
     def use(self, *names: str) -> Iterator[list[Any]]:
-        """The parts of these names, on the device; the offloaded ones go back when the block ends."""
+        """The parts of these names, on the device; the offloaded ones go back when the block ends, unless
+        they are kept."""
         if self._is_closed:
             raise ModelError(f"the model {self.model.name} is closed", "load it again")
         moved = [name for name in names if self._is_offloaded(name)]
@@ -63,14 +67,28 @@ class Parts:
                 self._modules[name].to(self.plan.device.kind)
             yield [self._modules[name] for name in names]
         finally:
-            for name in moved:
-                if name in self._modules:
-                    self._modules[name].to("cpu")
+            self._take_back(name for name in moved if name not in self._kept)
+
+    @contextmanager
+    def keep(self, n_batches: int) -> Iterator[None]:
+        """While several batches are drawn: where the plan allows it, what each of them needs stays on the
+        device until the block ends."""
+        self._kept = DRAWING_PARTS if n_batches > 1 and self.plan.keeps else ()
+        try:
+            yield
+        finally:
+            self._take_back(self._kept)
+            self._kept = ()
 
     def close(self) -> None:
         """Free everything; closing twice is no error."""
         self._is_closed = True
         self._modules = {}
+
+    def _take_back(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self._modules:
+                self._modules[name].to("cpu")
 
     def _is_offloaded(self, name: str) -> bool:
         if self.plan.device.kind == "cpu" or self.plan.offload == "none":

@@ -72,6 +72,7 @@ class Plan:
     """How to draw.
 
     offload: what waits in main memory until its turn comes: nothing, the text encoders, or every part.
+    keeps: while several pictures are drawn, what each needs stays on the device all the same.
     tile_vae: decode in tiles. channels_last: order of the numbers that convolutions of graphics cards
     like. graphs: record the UNet's kernels once and replay them (CUDA graphs), where a request has
     steps enough. compile: torch.compile. batch: pictures drawn at once. reasons: why, in words.
@@ -81,6 +82,7 @@ class Plan:
     precision: Precision
     vae_precision: Precision
     offload: Offload = "none"
+    keeps: bool = False
     tile_vae: bool = False
     channels_last: bool = False
     graphs: bool = False
@@ -96,11 +98,10 @@ class Plan:
         """The plan for after memory ran out; None when this one already takes the least."""
         offload: Offload = "parts" if self.device.kind != "cpu" else self.offload
         least = replace(
-            self, offload=offload, tile_vae=True, graphs=False, batch=1,
+            self, offload=offload, keeps=False, tile_vae=True, graphs=False, batch=1,
             reasons=(*self.reasons, "memory ran out"),
         )  # fmt: skip
-        same = (self.offload, self.tile_vae, self.graphs, self.batch)
-        return None if same == (least.offload, least.tile_vae, least.graphs, least.batch) else least
+        return None if replace(least, reasons=self.reasons) == self else least
 
     def describe(self) -> str:
         """One line for people."""
@@ -110,6 +111,7 @@ class Plan:
             f"{self.precision} precision",
             "" if self.vae_precision == self.precision else f"autoencoder in {self.vae_precision}",
             kept,
+            "UNet and autoencoder kept for several pictures" if self.keeps else "",
             "decoding in tiles" if self.tile_vae else "",
             "channels last" if self.channels_last else "",
             "CUDA graphs" if self.graphs else "",
@@ -143,10 +145,14 @@ def make_plan(device: Device, needs: Needs, wishes: Wishes) -> Plan:
     beside = needs.weight_bytes(("vae",), vae_size) if offload == "parts" else resident
     is_tight = budget is not None and decode > budget - beside
     tile = wishes.low_memory is True or (wishes.low_memory is None and is_tight)
+    # What each of several pictures needs, at the worst moment: tiles are half as wide and high.
+    worst = max(needs.step_bytes(size), decode // 4 if tile else decode)
+    together = _resident_bytes(needs, "text", size, vae_size) + worst
     graphs = is_cuda and offload != "parts" and not wishes.compile and _can_replay(device, needs, size, left)
     return replace(
         plan,
         offload=offload,
+        keeps=offload == "parts" and budget is not None and together <= budget,
         tile_vae=tile,
         graphs=graphs,
         batch=_choose_batch(needs, offload, size, left, graphs),

@@ -106,29 +106,77 @@ def test_a_unet_in_halves_draws_the_same(
     assert np.abs(pixels - expected).max() <= 1  # float16 at the border, where the whole one has none
 
 
-def test_little_memory_draws_the_same_with_one_part_at_a_time(
-    mini_bundle: Path, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alive: list[weakref.ref[Any]] = []
-    most = 0
-    load = parts_module.load_part
+class Loaded:
+    """What was loaded so far, and the most that was held at once."""
 
-    def watch(path: Path, units: str) -> Any:
-        nonlocal most
-        model = load(path, units)
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.alive: list[weakref.ref[Any]] = []
+        self.most = 0
+
+    def note(self, path: Path, model: Any) -> Any:
         gc.collect()
-        alive.append(weakref.ref(model))
-        most = max(most, sum(ref() is not None for ref in alive))
+        self.names.append(path.stem.partition("_mini_")[2])
+        self.alive.append(weakref.ref(model))
+        self.most = max(self.most, sum(ref() is not None for ref in self.alive))
         return model
 
-    monkeypatch.setattr(parts_module, "load_part", watch)
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    loaded, load = Loaded(), parts_module.load_part
+    monkeypatch.setattr(parts_module, "load_part", lambda path, units: loaded.note(path, load(path, units)))
+    return loaded
+
+
+def test_little_memory_draws_the_same_with_one_part_at_a_time(
+    mini_bundle: Path, expected: np.ndarray, loaded: Loaded
+) -> None:
     backend = CoreMLBackend.load(mini_bundle, low_memory=True)
-    assert alive == []
+    assert loaded.names == []
     np.testing.assert_array_equal(backend.generate(REQUEST).pixels, expected)
     gc.collect()
-    assert (len(alive), most) == (3, 1)
-    assert all(ref() is None for ref in alive)
+    assert (len(loaded.names), loaded.most) == (3, 1)
+    assert all(ref() is None for ref in loaded.alive)
     np.testing.assert_array_equal(backend.generate(REQUEST).pixels, expected)
+
+
+@pytest.mark.parametrize("memory", [8 << 30, 6_000_000], ids=["enough", "too-little"])
+def test_for_several_pictures_what_fits_together_is_loaded_once(
+    backend: CoreMLBackend, mini_bundle: Path, loaded: Loaded, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    """The mini UNet and decoder weigh 5 MB. Either way each picture is handed over before the next begins."""
+    request = replace(REQUEST, count=3, steps=2)
+    expected = [result.pixels for result in backend.generate_all(request)]
+    low = CoreMLBackend.load(mini_bundle, low_memory=True)
+    monkeypatch.setattr(parts_module, "memory_bytes", lambda: memory)
+    order: list[str] = []
+    pictures = low.generate_all(
+        request,
+        lambda step: order.append(f"step {step.done}"),
+        finished=lambda result: order.append(f"picture {result.request.index}"),
+    )
+    np.testing.assert_array_equal([picture.pixels for picture in pictures], expected)
+    assert order == [
+        "step 1", "step 2", "picture 0", "step 3", "step 4", "picture 1", "step 5", "step 6", "picture 2",
+    ]  # fmt: skip
+    each = ["unet", "vae_decoder"]
+    if memory > 1 << 30:
+        assert (loaded.names, loaded.most) == (["text_encoder", *each], 2)
+    else:
+        assert (loaded.names, loaded.most) == (["text_encoder", *each * 3], 1)
+    gc.collect()
+    assert all(ref() is None for ref in loaded.alive), "nothing stays after the call"
+
+
+def test_a_stopped_call_keeps_nothing(mini_bundle: Path, loaded: Loaded) -> None:
+    low, done = CoreMLBackend.load(mini_bundle, low_memory=True), []
+    with pytest.raises(CancelledError):
+        low.generate_all(
+            replace(REQUEST, count=2), lambda step: done.append(step.done), lambda: len(done) >= 5
+        )
+    gc.collect()
+    assert all(ref() is None for ref in loaded.alive)
 
 
 def test_several_pictures_are_one_stream_of_noise(backend: CoreMLBackend) -> None:

@@ -74,6 +74,19 @@ def test_wishes_win() -> None:
     assert (plan.graphs, plan.channels_last) == (False, True), "torch.compile makes graphs of its own"
 
 
+@pytest.mark.parametrize(("free", "keeps"), [(24, True), (8, True), (6, False)])
+def test_with_little_memory_what_draws_is_kept_for_several_pictures_where_it_fits(
+    free: float, keeps: bool
+) -> None:
+    plan = make_plan(card(free), SDXL, Wishes(low_memory=True))
+    assert (plan.offload, plan.keeps) == ("parts", keeps)
+    assert ("kept for several pictures" in plan.describe()) == keeps
+    assert not make_plan(card(6), SDXL, NONE).keeps, "else less would wait in main memory"
+    less = plan.with_less_memory()
+    assert (less is not None) == keeps
+    assert less is None or not less.keeps
+
+
 def test_old_cards_and_apples() -> None:
     assert make_plan(card(8, (5, 2)), SD2, NONE).precision == "full"
     assert not make_plan(card(24, (6, 1)), SD2, NONE).graphs
