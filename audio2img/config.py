@@ -15,7 +15,7 @@ from typing import Any
 import platformdirs
 
 from audio2img.errors import MachineError, UsageError
-from audio2img.files import replace_file
+from audio2img.files import regular_size, replace_file
 from audio2img.names import did_you_mean
 
 APP = "audio2img"
@@ -136,7 +136,7 @@ def load_settings() -> Settings:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises UsageError, naming the file and the place, when it cannot be read."""
     try:
-        if path.stat().st_size > MAX_TOML_BYTES:
+        if regular_size(path) > MAX_TOML_BYTES:
             raise UsageError(f"{path} is larger than a megabyte", "mend or remove the file")
         return _parse_toml(path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError as error:
@@ -160,8 +160,11 @@ def _parse_toml(text: str, path: Path) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(text)
         return table
-    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and deep nesting
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    except (ValueError, RecursionError) as error:
+        why = str(error)
+        if not isinstance(error, tomllib.TOMLDecodeError):  # these words are Python's own
+            too_deep = isinstance(error, RecursionError)
+            why = "it is nested too deeply" if too_deep else "a number in it has thousands of digits"
         raise UsageError(f"{path} is not valid TOML: {why}", "mend or remove the file") from error
 
 

@@ -69,6 +69,11 @@ class CancelledError(Audio2ImgError):
     leaves_work = False
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, as the end of a sentence: of an OSError without its number and its path."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 @contextmanager
 def about_setting(name: str) -> Iterator[None]:
     """What fails inside is the fault of this setting's value."""

@@ -29,14 +29,20 @@ _INVALID_FUNCTION = 1  # Windows' own number for it
 _cleared: set[Path] = set()
 
 
-def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """The content of a regular file. Raises OSError for one that is larger, and for what would never end
-    or never begin: devices, pipes, sockets, and links to them."""
+def regular_size(path: Path) -> int:
+    """The bytes of a regular file. Raises OSError for what would never end or never begin when it is read:
+    devices, pipes, sockets, and links to them."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    if status.st_size > most_bytes:
-        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, more than {most_bytes}", str(path))
+    return status.st_size
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file. Raises OSError for one that is larger, and for what is none."""
+    size = regular_size(path)
+    if size > most_bytes:
+        raise OSError(errno.EFBIG, f"it has {size} bytes, more than {most_bytes}", str(path))
     return path.read_bytes()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,17 @@ def test_hostile_toml_is_refused_at_once(private_home: Path, text: str) -> None:
     with pytest.raises(UsageError, match=r"settings\.toml") as caught:
         config.load_settings()
     assert len(caught.value.message) < 500
+    assert "sys." not in caught.value.message
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_settings_are_read_from_a_regular_file_only(private_home: Path) -> None:
+    path = config.settings_file()
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match=r"settings\.toml cannot be read: it is no regular file"):
+        config.load_settings()
 
 
 def test_every_value_knows_where_it_comes_from(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from audio2img.errors import ModelError
+from audio2img.errors import ModelError, reason_of
+from audio2img.files import regular_size
 
 Floats = NDArray[np.float32]
 
@@ -56,11 +57,13 @@ def read_weights(path: Path) -> dict[str, Floats]:
     Raises ModelError if the file is missing, cut, or of another kind.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        if regular_size(path) > MAX_FILE_BYTES:
             raise ModelError(f"{path} is no Silero VAD model: it is too large", REMEDY)
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"the voice activity model {path} cannot be read: {error}", REMEDY) from error
+        raise ModelError(
+            f"the voice activity model {path} cannot be read: {reason_of(error)}", REMEDY
+        ) from error
     try:
         return _parse(data)
     except (ValueError, struct.error, UnicodeDecodeError) as error:

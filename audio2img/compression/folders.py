@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audio2img.backends.coreml.layout import TOKENIZER_FILES, find_layout
-from audio2img.backends.coreml.settings import SIDECAR_NAME
+from audio2img.backends.coreml.settings import MAX_SIDECAR_BYTES, SIDECAR_NAME
 from audio2img.diffusion.hashing import hash_files
-from audio2img.errors import MachineError, ModelError, UsageError
+from audio2img.errors import MachineError, ModelError, UsageError, reason_of
+from audio2img.files import read_bounded
+from audio2img.foreign_json import parse_json
 
 PART_NAMES = {
     "textencoder2": "text_encoder_2",
@@ -142,11 +144,13 @@ def add_to_sidecar(folder: Path, entry: dict[str, object]) -> None:
     content: dict[str, object] = {"format": 1}
     if path.is_file():
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(read_bounded(path, MAX_SIDECAR_BYTES))
             if not isinstance(content, dict):
                 raise ValueError("it is no table")
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(f"{path} is damaged: {error}", "get or convert the model again") from error
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{path} is damaged: {reason_of(error)}", "get or convert the model again"
+            ) from error
     content["compression"] = entry
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -29,9 +29,12 @@ from audio2img.compression.schemes import (
     parse_treatment,
     write_treatment,
 )
-from audio2img.errors import InputError, UsageError
+from audio2img.errors import InputError, UsageError, reason_of
+from audio2img.files import read_bounded
+from audio2img.foreign_json import parse_json
 
 RECIPE_FORMAT = 1
+MAX_RECIPE_BYTES = 1 << 26
 CONSTANT_ENDINGS = ("_palettized", "_quantized", "_to_fp16")
 UNET_PARTS = ("unet", "unet_chunk1", "unet_chunk2")
 N_NAMED = 3  # how many of several names a message shows
@@ -58,11 +61,11 @@ def read_recipe(
     is no recipe, UsageError if it is one for another model, or has no recipe of that name.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bounded(path, MAX_RECIPE_BYTES))
         if not isinstance(content, dict):
             raise ValueError("it is no table")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"the recipe {path} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"the recipe {path} cannot be read: {reason_of(error)}") from error
     if isinstance(content.get("recipes"), dict):
         return _read_apple_recipe(path, content["recipes"], weights, name)
     if content.get("format") != RECIPE_FORMAT or not isinstance(content.get("parts"), dict):

@@ -5,7 +5,6 @@ Only configuration files are read here, so a wrong source is refused before anyt
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from audio2img.conversion.plan import PARTS, Kind
-from audio2img.errors import ModelError, UsageError
+from audio2img.errors import ModelError, UsageError, reason_of
+from audio2img.files import read_bounded
+from audio2img.foreign_json import parse_json
 
 COMPONENTS = {
     "text_encoder": "text_encoder",
@@ -39,6 +40,7 @@ _WEIGHTS = re.compile(
 )
 _INDEX = re.compile(r"(?:model|diffusion_pytorch_model)\.safetensors\.index(?:\.fp16)?\.json")
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+MAX_JSON_BYTES = 1 << 26
 _REMEDY = "get the model again as a diffusers folder with .safetensors files"
 
 
@@ -115,11 +117,11 @@ def read_json(path: Path, missing: str = "") -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{missing or path.parent}: there is no {path.name}", _REMEDY)
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(read_bounded(path, MAX_JSON_BYTES))
         if not isinstance(table, dict):
             raise ValueError("it is no table")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged: {error}", _REMEDY) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is damaged: {reason_of(error)}", _REMEDY) from error
     return table
 
 

@@ -7,7 +7,6 @@ give the same ids. What does not fit into the window is never cut in silence: it
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from audio2img.errors import ModelError
 from audio2img.files import read_bounded
+from audio2img.foreign_json import parse_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -198,9 +198,9 @@ def _check_vocabulary(
 def _read_json_object(path: Path) -> dict[str, int]:
     """vocab.json: token to id."""
     try:
-        values = json.loads(_read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not valid JSON: {error}", _REMEDY) from error
+        values = parse_json(_read_text(path))
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged: {error}", _REMEDY) from error
     if not isinstance(values, dict) or not all(type(number) is int for number in values.values()):
         raise ModelError(f"{path} is not a table of tokens and their numbers", _REMEDY)
     return values
@@ -224,10 +224,10 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
 def _read_both(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """tokenizer.json: the vocabulary and the merges, which are pairs or texts with a space between."""
     try:
-        model = json.loads(_read_text(path))["model"]
+        model = parse_json(_read_text(path))["model"]
         merges = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
         vocabulary = {str(token): int(number) for token, number in model["vocab"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is not a tokenizer that can be read: {error}", _REMEDY) from error
     if not all(len(pair) == 2 for pair in merges):
         raise ModelError(f"{path} has merges that are not pairs", _REMEDY)
@@ -243,9 +243,9 @@ def find_pad_token(folder: Path) -> str:
         if not (folder / name).is_file():
             continue
         try:
-            settings: Any = json.loads(_read_text(folder / name))
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"{folder / name} is not valid JSON: {error}", _REMEDY) from error
+            settings: Any = parse_json(_read_text(folder / name))
+        except ValueError as error:
+            raise ModelError(f"{folder / name} is damaged: {error}", _REMEDY) from error
         token = settings.get("pad_token") if isinstance(settings, dict) else None
         token = token.get("content") if isinstance(token, dict) else token
         if isinstance(token, str) and token:

@@ -7,7 +7,6 @@ refers to (see weights).
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,8 +14,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.errors import ModelError
+from audio2img.errors import ModelError, reason_of
 from audio2img.files import read_bounded
+from audio2img.foreign_json import parse_json
 from audio2img.mlprogram import mil
 from audio2img.mlprogram.mil import BlobReference, DataType, Feature, Function, TensorType, Value
 from audio2img.mlprogram.protobuf import WireError
@@ -130,15 +130,17 @@ def find_model_file(package: Path) -> Path:
     """The model file within a package, by its manifest. Raises ModelError if either is missing or damaged."""
     manifest = package / "Manifest.json"
     try:
-        content = json.loads(read_bounded(manifest, MAX_MANIFEST_BYTES))
+        content = parse_json(read_bounded(manifest, MAX_MANIFEST_BYTES))
         item = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
         relative = PurePosixPath(item)
         if relative.is_absolute() or ".." in relative.parts or "\\" in item or "\0" in item:
             raise ValueError(f"the model lies outside of the package, at {item!r}")
     except OSError as error:
-        raise ModelError(f"there is no Core ML package in {package}: {error}", REMEDY) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"{manifest} is damaged: {error!r}", REMEDY) from error
+        raise ModelError(f"there is no Core ML package in {package}: {reason_of(error)}", REMEDY) from error
+    except ValueError as error:
+        raise ModelError(f"{manifest} is damaged: {error}", REMEDY) from error
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{manifest} is damaged: it names no model", REMEDY) from error
     return package / "Data" / relative
 
 
@@ -147,7 +149,7 @@ def read_model_file(path: Path) -> bytes:
     try:
         return read_bounded(path, MAX_MODEL_FILE_BYTES)
     except OSError as error:
-        raise ModelError(f"the model {path} cannot be read: {error}", REMEDY) from error
+        raise ModelError(f"the model {path} cannot be read: {reason_of(error)}", REMEDY) from error
 
 
 def read_description(path: Path) -> Description:

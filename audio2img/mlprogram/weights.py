@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.errors import ModelError
+from audio2img.errors import ModelError, reason_of
 from audio2img.mlprogram.mil import DataType, TensorType
 
 HEADER = struct.Struct("<II56x")
@@ -146,7 +146,7 @@ class WeightFile:
                 raise OSError(f"there is no regular file {path}")
             self._bytes: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
         except (OSError, ValueError) as error:
-            raise ModelError(f"the weights {path} cannot be read: {error}", REMEDY) from error
+            raise ModelError(f"the weights {path} cannot be read: {reason_of(error)}", REMEDY) from error
         if len(self._bytes) < HEADER.size:
             raise ModelError(f"the weights {path} are cut off", REMEDY)
         _, version = HEADER.unpack(self._bytes[: HEADER.size].tobytes())

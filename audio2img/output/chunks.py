@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from audio2img.errors import InputError
+from audio2img.errors import InputError, reason_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 32 * 1024 * 1024
@@ -34,7 +34,7 @@ def read_texts(path: Path) -> dict[str, str]:
                 texts.setdefault(keyword, text)
                 left -= size
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", "check the path") from error
+        raise InputError(f"cannot read {path}: {reason_of(error)}", "check the path") from error
     return texts
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audio2img.config import expand_path
-from audio2img.errors import InputError, UsageError
+from audio2img.errors import InputError, UsageError, reason_of
+from audio2img.files import regular_size
 from audio2img.output.files import write_new_file
 from audio2img.output.jpeg import encode_jpeg, is_jpeg, read_jpeg
 from audio2img.output.memory import Memory
@@ -134,11 +135,11 @@ def _read_memory(path: str | Path) -> Memory:
     """The texts of the picture at `path`, not all of them empty."""
     picture = expand_path(path)
     try:
+        regular_size(picture)
         with picture.open("rb") as file:
             head = file.read(16)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read {picture}: {reason}", "check the path") from error
+        raise InputError(f"cannot read {picture}: {reason_of(error)}", "check the path") from error
     form = next((one for one in FORMATS if one.is_one(head)), None)
     if form is None:
         raise InputError(f"{picture} is not a PNG, JPEG or WebP picture", "give one that audio2img wrote")

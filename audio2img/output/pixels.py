@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from audio2img.config import expand_path
 from audio2img.errors import InputError
+from audio2img.files import regular_size
 
 Pixels = NDArray[np.uint8]
 
@@ -28,7 +29,7 @@ def read_pixels(path: str | Path) -> tuple[Pixels, str]:
 
     picture = expand_path(path)
     try:
-        if picture.stat().st_size > MAX_FILE_BYTES:
+        if regular_size(picture) > MAX_FILE_BYTES:
             raise InputError(f"the picture {picture} is larger than {MAX_FILE_BYTES >> 20} MB", _REMEDY)
         data = picture.read_bytes()
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import audio2img
 from audio2img.errors import InputError
+from audio2img.foreign_json import parse_json
 from audio2img.types import ImageRequest, ImageResult, SoundSummary, Transcript
 
 RECORD_VERSION = 1
@@ -101,9 +102,9 @@ class PictureRecord:
         if len(text) > MAX_RECORD_BYTES:
             raise InputError(f"the picture's record is longer than {MAX_RECORD_BYTES >> 20} MB", _DAMAGED)
         try:
-            values = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"the picture's record is not valid JSON: {error}", _DAMAGED) from error
+            values = parse_json(text)
+        except ValueError as error:
+            raise InputError(f"the picture's record cannot be read: {error}", _DAMAGED) from error
         if not isinstance(values, dict) or type(values.get("version")) is not int:
             raise InputError("the picture's record has no version number", _DAMAGED)
         version = values.pop("version")
@@ -166,10 +167,6 @@ def _newer(why: str) -> InputError:
     return InputError(
         f"a newer audio2img wrote this picture's record: it {why}", "upgrade audio2img, then try again"
     )
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
 
 
 def _parse_dataclass(cls: type[T], values: object, where: str) -> T:

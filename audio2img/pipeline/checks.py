@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from audio2img.config import expand_path
-from audio2img.errors import InputError, MachineError, UsageError, about_setting
+from audio2img.errors import InputError, MachineError, UsageError, about_setting, reason_of
 from audio2img.pipeline.hearing import AudioSource
 from audio2img.pipeline.options import Options
 
@@ -39,7 +39,9 @@ def _check_recording(path: Path) -> None:
         remedy = "check the name; a - in its place reads standard input"
         raise InputError(f"no such file: {path}", remedy) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}", "check the name and its permissions") from error
+        raise InputError(
+            f"cannot read {path}: {reason_of(error)}", "check the name and its permissions"
+        ) from error
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a recording", "name one audio file in it")
 

@@ -22,7 +22,7 @@ from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
-from audio2img.errors import ModelError
+from audio2img.errors import ModelError, reason_of
 
 MAGIC = 0x67676D6C  # "ggml"
 N_FFT_BINS = 201  # 1 + 400 / 2: 25 ms windows at 16 kHz
@@ -157,7 +157,7 @@ class _open_model:  # noqa: N801  # used like a function, in a with statement
             self._file = path.open("rb")
             self._size_bytes = os.fstat(self._file.fileno()).st_size
         except (OSError, ValueError) as error:
-            raise ModelError(f"the model {path} cannot be opened: {error}", remedy) from None
+            raise ModelError(f"the model {path} cannot be opened: {reason_of(error)}", remedy) from None
 
     def __enter__(self) -> tuple[BinaryIO, int]:
         return self._file, self._size_bytes
@@ -186,7 +186,7 @@ class _Reader:
         try:
             data = self._file.read(n_bytes)
         except OSError as error:
-            raise self.wrong(f"it cannot be read ({error})") from None
+            raise self.wrong(f"it cannot be read ({reason_of(error)})") from None
         if len(data) != n_bytes:
             raise self.wrong("it became shorter while it was read")
         self.left -= n_bytes

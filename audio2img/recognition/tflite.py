@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import MachineError, ModelError
+from audio2img.files import regular_size
 from audio2img.installation import how_to_add
 from audio2img.recognition.sound_windows import WINDOW
 
@@ -96,6 +97,7 @@ def read_labels(path: Path) -> tuple[tuple[str, ...], ...]:
 
 def _check_identifier(path: Path) -> None:
     try:
+        regular_size(path)
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:

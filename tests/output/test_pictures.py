@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from PIL import Image
 from audio2img.errors import InputError, UsageError
 from audio2img.output import check_target, format_of, read_ignored, read_record, write_picture
 from audio2img.output.memory import MAX_FILE_BYTES
-from audio2img.output.pictures import BY_SUFFIX, FORMATS, encode_picture
+from audio2img.output.pictures import BY_SUFFIX, FORMATS, encode_picture, newest_picture
+from audio2img.output.pixels import read_pixels
 from audio2img.output.record import PictureRecord
 from audio2img.output.webp import MAX_SIDE
 from audio2img.types import ImageRequest, ImageResult, Segment, Transcript
@@ -235,3 +237,16 @@ def test_the_exif_of_a_jpeg_is_its_own(image: ImageResult, record: PictureRecord
     data = encode_picture(image, record, BY_SUFFIX[".jpg"])
     with Image.open(io.BytesIO(data)) as opened:
         assert opened.getexif()[0x0131].startswith("audio2img ")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_regular_file_is_no_picture(tmp_path: Path) -> None:
+    """Opening a pipe that nobody writes to would wait forever."""
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    for read in (read_record, read_ignored, read_pixels):
+        with pytest.raises(InputError, match="no regular file"):
+            read(pipe)
+    with pytest.raises(InputError, match="no picture of ours"):
+        newest_picture(tmp_path)

@@ -104,7 +104,7 @@ def damaged(record: PictureRecord, path: str, value: Any) -> str:
         ("request.seed", "42", "seed"),
         ("request.seed", 1.5, "seed"),
         ("request.steps", True, "steps"),
-        ("request.guidance_scale", float("nan"), "NaN"),
+        ("request.guidance_scale", float("nan"), "guidance_scale"),
         ("request.guidance_scale", "7.5", "guidance_scale"),
         ("request.guidance_scale", 10**400, "guidance_scale"),
         ("request.width", "512", "width"),
@@ -154,6 +154,21 @@ def test_a_record_of_a_million_pieces_is_not_unfolded() -> None:
 def test_other_json_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         PictureRecord.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 100_000, "9" * 5_000, *("[" * depth + "]" * depth for depth in range(900, 1_000, 7))],
+    ids=lambda value: f"{value[0]}-{len(value)}",
+)
+@pytest.mark.parametrize("field", ["version", "model", "request"])
+def test_json_that_python_cannot_hold_is_refused_in_our_words(field: str, value: str) -> None:
+    """Nesting that is read is no value yet: to print it goes as deep again."""
+    with pytest.raises(InputError) as caught:
+        PictureRecord.from_json(f'{{"version":1,"model":"mini","{field}":{value}}}')
+    assert caught.value.remedy
+    assert not re.search("recursion|Exceeds|sys\\.|limit", caught.value.message)
+    assert len(caught.value.message) < 200
 
 
 def test_fields_added_later_have_their_defaults(record: PictureRecord) -> None:

@@ -11,7 +11,6 @@ Every key is optional; without it, what Stable Diffusion 1.x, 2.x and XL were pu
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,8 +27,9 @@ from audio2img.diffusion.facts import PUBLISHED_SCHEDULERS, ModelFacts, usual_de
 from audio2img.diffusion.preview import LATENT_RGB, SCALING_FACTORS, LatentPreview
 from audio2img.diffusion.schedulers import SCHEDULER_NAMES, SchedulerConfig, refuse_unsupported
 from audio2img.diffusion.tokenizer import find_pad_token
-from audio2img.errors import ModelError
+from audio2img.errors import ModelError, reason_of
 from audio2img.files import read_bounded
+from audio2img.foreign_json import parse_json
 
 SIDECAR_NAME = "audio2img.json"
 SIDECAR_FORMAT = 1
@@ -99,11 +99,11 @@ def _read_defaults(reader: _SettingsReader, contract: Contract) -> ModelDefaults
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_bounded(path, MAX_SIDECAR_BYTES))
+        content = parse_json(read_bounded(path, MAX_SIDECAR_BYTES))
         if not isinstance(content, dict):
             raise ValueError("it is no table")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged: {error}", REMEDY) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is damaged: {reason_of(error)}", REMEDY) from error
     if content.get("format", SIDECAR_FORMAT) != SIDECAR_FORMAT:
         raise ModelError(
             f"{path} is of format {content['format']!r}, not {SIDECAR_FORMAT}", "update audio2img"

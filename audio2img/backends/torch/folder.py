@@ -8,7 +8,6 @@ https://huggingface.co/docs/diffusers/using-diffusers/loading
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audio2img.diffusion.hashing import hash_files
-from audio2img.errors import ModelError
+from audio2img.errors import ModelError, reason_of
+from audio2img.files import read_bounded, regular_size
+from audio2img.foreign_json import parse_json
 
 Kind = Literal["sd", "sdxl"]
 
@@ -48,6 +49,7 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
 STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}  # the others: "model"
 
 SAFETENSORS = ".safetensors"
+MAX_JSON_BYTES = 1 << 26
 MAX_HEADER_BYTES = 100_000_000  # as the safetensors library
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -192,10 +194,9 @@ def read_folder(path: Path, name: str | None = None) -> ModelFolder:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ModelError, naming the file, for anything else."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not valid JSON"
-        raise ModelError(f"{path} cannot be read: {reason}", _REMEDY) from error
+        table = parse_json(read_bounded(path, MAX_JSON_BYTES))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {reason_of(error)}", _REMEDY) from error
     if not isinstance(table, dict):
         raise ModelError(f"{path} is damaged: it is no table", _REMEDY)
     return table
@@ -207,25 +208,27 @@ def read_header(path: Path) -> dict[str, Any]:
     The format: https://huggingface.co/docs/safetensors/index#format
     """
     try:
-        size = path.stat().st_size
+        size = regular_size(path)
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
                 raise ValueError("its header is longer than the file")
-            header = json.loads(stream.read(length))
+            header = parse_json(stream.read(length))
         tensors = {key: value for key, value in header.items() if key != "__metadata__"}
         end = max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
         if end != size - 8 - length:
             raise ValueError("it is cut short")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
-        raise ModelError(f"{path} is not a safetensors file that can be read: {error}", _REMEDY) from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{path} is not a safetensors file that can be read: {reason_of(error)}", _REMEDY
+        ) from error
     return tensors
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """What the maker of a safetensors file wrote into it, already found readable by `read_header`."""
     with path.open("rb") as stream:
-        table = json.loads(stream.read(int.from_bytes(stream.read(8), "little"))).get("__metadata__")
+        table = parse_json(stream.read(int.from_bytes(stream.read(8), "little"))).get("__metadata__")
     return table if isinstance(table, dict) else {}
 
 
