@@ -96,7 +96,7 @@ def inpainting(folder: Path) -> None:
         (foreign_pipeline, "is a FluxPipeline"),
         (foreign_part, "a MyUNet, which is unknown here"),
         (no_part, r"vae.config\.json cannot be read"),
-        (broken_config, "not valid JSON"),
+        (broken_config, "it is no JSON"),
         (inpainting, "takes 9 channels"),
     ],
 )
