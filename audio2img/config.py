@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
-
-import platformdirs
+from typing import TYPE_CHECKING, Any
 
 from audio2img.errors import MachineError, UsageError
-from audio2img.files import regular_size, replace_file
 from audio2img.names import did_you_mean
+
+if TYPE_CHECKING:
+    from platformdirs import PlatformDirs
 
 APP = "audio2img"
 
@@ -58,7 +58,7 @@ class Settings:
 
 def config_dir() -> Path:
     """Settings, styles and the user's own models table."""
-    return _in_home(lambda: platformdirs.user_config_dir(APP, appauthor=False))
+    return _in_home(lambda folders: folders.user_config_dir)
 
 
 def cache_dir() -> Path:
@@ -66,7 +66,7 @@ def cache_dir() -> Path:
     chosen = os.environ.get("AUDIO2IMG_CACHE")
     if chosen:
         return expand_path(chosen)
-    return _in_home(lambda: platformdirs.user_cache_dir(APP, appauthor=False))
+    return _in_home(lambda folders: folders.user_cache_dir)
 
 
 def data_dir() -> Path:
@@ -74,7 +74,7 @@ def data_dir() -> Path:
     chosen = os.environ.get("AUDIO2IMG_DATA")
     if chosen:
         return expand_path(chosen)
-    return _in_home(lambda: platformdirs.user_data_dir(APP, appauthor=False))
+    return _in_home(lambda folders: folders.user_data_dir)
 
 
 def is_offline() -> bool:
@@ -84,12 +84,12 @@ def is_offline() -> bool:
 
 def log_file() -> Path:
     """Where an unexpected fault leaves its traceback."""
-    return _in_home(lambda: platformdirs.user_log_dir(APP, appauthor=False)) / f"{APP}.log"
+    return _in_home(lambda folders: folders.user_log_dir) / f"{APP}.log"
 
 
 def pictures_dir() -> Path:
     """Where pictures go unless told otherwise: a folder of ours among the user's pictures."""
-    return _in_home(platformdirs.user_pictures_dir) / APP
+    return _in_home(lambda folders: folders.user_pictures_dir) / APP
 
 
 def expand_path(path: str | Path) -> Path:
@@ -100,10 +100,12 @@ def expand_path(path: str | Path) -> Path:
         raise UsageError(f"{path}: no home folder of that user is known", "write the path in full") from error
 
 
-def _in_home(find: Callable[[], str]) -> Path:
+def _in_home(find: Callable[[PlatformDirs], str]) -> Path:
     """The folder that platformdirs finds. Raises MachineError where it knows no home to look in."""
+    from platformdirs import PlatformDirs
+
     try:
-        return Path(find())
+        return Path(find(PlatformDirs(APP, appauthor=False)))
     except RuntimeError as error:
         raise MachineError(
             "no home folder is known for this user", "set HOME to a folder of yours"
@@ -135,6 +137,8 @@ def load_settings() -> Settings:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises UsageError, naming the file and the place, when it cannot be read."""
+    from audio2img.files import regular_size
+
     try:
         if regular_size(path) > MAX_TOML_BYTES:
             raise UsageError(f"{path} is larger than a megabyte", "mend or remove the file")
@@ -231,6 +235,8 @@ def save_setting(name: str, value: str | float | bool | None) -> Path:
     Raises UsageError for an unknown name, a value of another type, and a file that cannot be read or written.
     """
     import tomlkit
+
+    from audio2img.files import replace_file
 
     check_setting_name(name)
     path = settings_file()

@@ -7,7 +7,6 @@ pipx leave in the environments that they make.
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -61,6 +60,7 @@ def _command(extra: str, wanted: str, origin: dict[str, Any], prefix: Path) -> s
 
 def _read_origin(distribution: Distribution | None) -> dict[str, Any]:
     """direct_url.json; {} where there is none, as after an installation from an index."""
+    import json
     from importlib.metadata import Distribution, PackageNotFoundError
 
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from functools import cache
 from importlib.util import find_spec
@@ -35,6 +34,8 @@ def memory_bytes() -> int | None:
 @cache
 def performance_cores() -> int | None:
     """The number of performance cores of an Apple chip; None where macOS does not say, and elsewhere."""
+    import subprocess
+
     try:
         answer = subprocess.run(
             [SYSCTL, "-n", "hw.perflevel0.physicalcpu"],

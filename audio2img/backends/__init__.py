@@ -5,8 +5,6 @@ A new backend is a room with its row (see `protocol.BackendRow`), and its name i
 
 from __future__ import annotations
 
-import logging
-
 from audio2img.backends.coreml.row import ROW as COREML
 from audio2img.backends.protocol import (
     BackendRow,
@@ -45,8 +43,6 @@ ROWS: tuple[BackendRow, ...] = (COREML, TORCH)
 """The first that can draw a model does."""
 
 AUTO = "auto"
-
-logger = logging.getLogger(__name__)
 
 
 def check_backend_name(name: str) -> None:
@@ -91,7 +87,10 @@ def load_backend(
     Raises ModelError for a damaged model, MachineError where this machine lacks something, UsageError
     for wishes that do not go together, CancelledError.
     """
+    import logging
+
     row = choose_row(model, wishes.backend)
+    logger = logging.getLogger(__name__)
     for name in [
         name for name in wishes.given if _does_not_fit(row, name, wishes) and name in wishes.general
     ]:

@@ -7,7 +7,6 @@ antoni/dotfiles). Not seen on a Mac by us: `audio2img doctor` has macOS itself l
 
 from __future__ import annotations
 
-import plistlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ _BUNDLE = "/System/Library/Automator/Run Shell Script.action"
 
 def workflow_files(action: Action, script: str) -> dict[str, bytes]:
     """The files inside the workflow's Contents folder: name -> XML property list."""
+    import plistlib
+
     return {
         INFO: plistlib.dumps(_info(action)),
         DOCUMENT: plistlib.dumps(_document(action, script)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +40,8 @@ def is_command(path: Path) -> bool:
 
 
 def _candidates() -> Iterator[Path]:
+    import sysconfig
+
     started = Path(sys.argv[0])
     if started.name == NAME:
         yield started

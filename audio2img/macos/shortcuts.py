@@ -5,7 +5,6 @@ Keys as electrikmilk/cherri writes them. Not seen on a Mac by us.
 
 from __future__ import annotations
 
-import plistlib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ _GLYPH, _COLOUR = 59511, 4282601983
 
 def shortcut_bytes(action: Action, script: str) -> bytes:
     """The unsigned shortcut, an XML property list."""
+    import plistlib
+
     recording = {"Type": "ActionOutput", "OutputUUID": action.uuid("record"), "OutputName": "Recorded Audio"}
     steps = [_step("runshellscript", _shell(action, script, {"Type": "ExtensionInput"}))]
     if action.records:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,8 @@ def is_macos() -> bool:
 
 def ask(program: str, *arguments: str | Path, limit_s: float = LIMIT_S) -> Answer:
     """Run a program of the system and wait for it, at most `limit_s` seconds."""
+    import subprocess
+
     name = Path(program).name
     try:
         done = subprocess.run(

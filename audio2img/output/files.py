@@ -6,7 +6,6 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from audio2img import files
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -19,6 +18,8 @@ def write_new_file(folder: Path, names: Iterator[str], data: bytes) -> Path:
     As files.create_file does: whole or not at all, and never over another file. Raises MachineError
     when the disk or its permissions refuse, UsageError when the path cannot be a folder.
     """
+    from audio2img import files
+
     try:
         return files.create_file(folder, names, data)
     except OSError as error:

@@ -6,7 +6,6 @@ A segment of a JPEG holds 64 kB. A longer record goes into several, as the XMP s
 
 from __future__ import annotations
 
-import hashlib
 import io
 import struct
 from collections.abc import Iterable, Iterator
@@ -58,6 +57,8 @@ def read_jpeg(path: Path) -> Memory:
 
 
 def _xmp_segments(record: PictureRecord) -> Iterator[bytes]:
+    import hashlib
+
     packet = format_xmp(record, with_record=True).encode()
     if len(_XMP) + len(packet) <= _MAX_SEGMENT_BYTES:
         yield _XMP + packet
@@ -76,6 +77,8 @@ def _segment(body: bytes) -> bytes:
 
 def _join_extended(bodies: Iterable[bytes], guid: bytes) -> bytes:
     """The extended packet of that name from its pieces, which may stand in any order; b"" unless whole."""
+    import hashlib
+
     pieces: dict[int, bytes] = {}
     start = len(_EXTENDED) + _EXTENDED_HEAD.size
     for body in bodies:

@@ -7,9 +7,12 @@ Digital Source Type, AI System Used, AI Prompt Information), and describes it by
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
 
 from audio2img.output.record import PictureRecord
+
+if TYPE_CHECKING:  # a picture that is shown has no XMP to read before its own text
+    import xml.etree.ElementTree as ET
 
 TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
@@ -26,7 +29,8 @@ RECORD = "audio2img:Record"  # ours: the JSON of a PictureRecord, in files that 
 
 # The fixed id is XMP's own (XMP specification part 1, 7.3.2); the first mark tells the byte order.
 _PACKET = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="w"?>'
-_ILLEGAL_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# All but the Char of XML 1.0; named by what is left out of it, which compiles in a tenth of the time.
+_ILLEGAL_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def format_xmp(
@@ -37,6 +41,8 @@ def format_xmp(
     with_record: holds our JSON, too. max_letters: of each text, where space is short.
     guid: the name of the extended packet that belongs to it (XMP specification part 3, 1.1.3.1).
     """
+    import xml.etree.ElementTree as ET
+
     simple = {
         "xmp:CreatorTool": f"audio2img {record.audio2img_version}".strip(),
         "xmp:CreateDate": record.created,
@@ -57,6 +63,8 @@ def format_xmp(
 
 def extended_xmp(record: PictureRecord) -> str:
     """Our JSON as the extended packet, for what does not fit into the main one."""
+    import xml.etree.ElementTree as ET
+
     return ET.tostring(_describe({RECORD: record.to_json()})[0], encoding="unicode")
 
 
@@ -72,6 +80,8 @@ def extended_guid(packet: bytes) -> str:
 
 def _find(packet: bytes, name: str) -> str:
     """A simple property, which may be written as an element or as an attribute of rdf:Description."""
+    import xml.etree.ElementTree as ET
+
     try:
         text = packet.decode("utf-8").strip("\0 \t\r\n")
         if "<!DOCTYPE" in text:  # no XMP has one, and its entities can unfold into gigabytes
@@ -87,6 +97,8 @@ def _find(packet: bytes, name: str) -> str:
 
 def _describe(simple: dict[str, str]) -> tuple[ET.Element, ET.Element]:
     """The root of a packet and its rdf:Description with these properties, as far as they are not ""."""
+    import xml.etree.ElementTree as ET
+
     for prefix, uri in NAMESPACES.items():
         ET.register_namespace(prefix, uri)
     root = ET.Element(_name("x:xmpmeta"))

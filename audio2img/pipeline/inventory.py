@@ -13,7 +13,7 @@ from audio2img.installation import EXTRAS
 from audio2img.machine import missing_packages, this_platform
 from audio2img.store.catalog import default_name, find_row, find_wanted, load_catalog
 from audio2img.store.defaults import why_too_large
-from audio2img.store.receipts import Receipt, installed
+from audio2img.store.receipts import Receipt, installed, installed_models
 from audio2img.store.report import Reporter
 from audio2img.store.rows import Kind, Wanted
 
@@ -69,7 +69,9 @@ def list_models(kind: Kind | None = None) -> tuple[ModelInfo, ...]:
     Nothing is asked of the network. Raises UsageError for a models.toml that has a fault.
     """
     rows = [row for row in load_catalog() if kind in (None, row.kind)]
-    return tuple(describe_model(Wanted(row, variant)) for row in rows for variant in row.variants)
+    models = [Wanted(row, variant) for row in rows for variant in row.variants]
+    here = installed_models()
+    return tuple(_describe(model, here.get(model.key)) for model in models)
 
 
 def get_model(
@@ -95,7 +97,7 @@ def get_model(
     from audio2img.store.licences import accept, accepted_before
 
     model = find_wanted(name, preferred_variant())
-    here = _path_of(model, _receipt_of(model))
+    here = _path_of(model, installed(model.key))
     if here is not None:
         return here
     check_gettable(model)
@@ -114,8 +116,12 @@ def get_model(
 
 
 def describe_model(model: Wanted) -> ModelInfo:
+    """What there is to know of one model. Nothing is asked of the network."""
+    return _describe(model, installed(model.key))
+
+
+def _describe(model: Wanted, receipt: Receipt | None) -> ModelInfo:
     row, variant = model.row, model.variant
-    receipt = _receipt_of(model)
     path = _path_of(model, receipt)
     size = receipt.size_bytes if receipt else _size_bytes(path) if path else variant.download_bytes
     return ModelInfo(
@@ -142,10 +148,6 @@ def describe_model(model: Wanted) -> ModelInfo:
         vocabulary=row.vocabulary,
         files=tuple(file.path for file in (receipt.files if receipt else variant.files)),
     )
-
-
-def _receipt_of(model: Wanted) -> Receipt | None:
-    return None if model.row.embedded else installed(model.key)
 
 
 def _path_of(model: Wanted, receipt: Receipt | None) -> Path | None:

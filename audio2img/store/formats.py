@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import struct
-import zipfile
 from pathlib import Path, PurePosixPath
 
 from audio2img.store.rows import Format
@@ -94,6 +93,8 @@ def check_content(path: Path, name: str, format_: Format) -> str:
         fits = 2 <= n_header <= min(MAX_SAFETENSORS_HEADER_BYTES, size - 8)
         return "" if fits and head[8:9] == b"{" else "it is not a safetensors file"
     if name.endswith(".zip"):
+        import zipfile
+
         return "" if zipfile.is_zipfile(path) else "it is not a zip file"
     if name.endswith(".tflite"):
         return "" if head[4:8] == TFLITE_MAGIC else "it is not a TFLite file"

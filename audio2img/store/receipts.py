@@ -5,7 +5,6 @@ A model without a receipt is not installed; a receipt whose files are gone is no
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -80,6 +79,8 @@ def now() -> str:
 
 def write_receipt(receipt: Receipt) -> None:
     """Raises OSError."""
+    import json
+
     text = json.dumps(asdict(receipt), indent=2)
     replace_file(make_folder(receipts_dir()) / f"{receipt.key}.json", text.encode())
 
@@ -87,7 +88,10 @@ def write_receipt(receipt: Receipt) -> None:
 def read_receipt(key: str) -> Receipt | None:
     """The receipt of the model `key`; None where there is none that can be read."""
     try:
-        table = json.loads((receipts_dir() / f"{key}.json").read_text(encoding="utf-8"))
+        text = (receipts_dir() / f"{key}.json").read_text(encoding="utf-8")
+        import json  # of most models there is no receipt to read
+
+        table = json.loads(text)
         receipt = _from_table(table)
         return receipt if receipt.key == key else None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
@@ -115,6 +119,11 @@ def all_receipts() -> Iterator[Receipt]:
             receipt = read_receipt(path.stem)
             if receipt is not None:
                 yield receipt
+
+
+def installed_models() -> dict[str, Receipt]:
+    """The receipts of all models that are whole on this machine, by their keys."""
+    return {receipt.key: receipt for receipt in all_receipts() if receipt.is_whole()}
 
 
 def entries_of_ours(but: str = "") -> set[Path]:

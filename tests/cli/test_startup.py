@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 
 import click
 import pytest
 
 from audio2img.cli import cli
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 HEAVY = (
     "numpy", "PIL", "av", "rich", "soxr", "sounddevice", "pywhispercpp", "tokenizers", "huggingface_hub",
@@ -17,8 +21,23 @@ HEAVY = (
 )  # fmt: skip
 
 
-# What a list reads may need folders of the system; a microphone's name needs PortAudio.
-NEEDED_BY_LISTS = {"platformdirs", "sounddevice"}
+# What only some commands need, and those that only tell something do not.
+OF_WORK = ("logging", "subprocess", "multiprocessing", "plistlib", "tomlkit", "zipfile", "xml.etree")
+
+# What each of these needs of it: folders of the system, and PortAudio for the names of microphones.
+TOLD = {
+    "models list": {"platformdirs"},
+    "models list --json": {"platformdirs"},
+    "models show mini": {"platformdirs"},
+    "models show sd21 --json": {"platformdirs"},
+    "models path mini": {"platformdirs"},
+    "styles list": {"platformdirs"},
+    "styles list --templates": {"platformdirs"},
+    "config list": {"platformdirs"},
+    "config path": {"platformdirs"},
+    "actions list": {"platformdirs"},
+    "devices": {"platformdirs", "sounddevice", "logging", "subprocess"},
+}
 
 
 def modules_after(code: str) -> set[str]:
@@ -31,6 +50,12 @@ def modules_after_command(*words: str) -> set[str]:
     loaded = modules_after(f"from audio2img.cli import main; main({list(words)!r})")
     assert "audio2img.cli" in loaded
     return loaded
+
+
+@cache
+def modules_of_libraries() -> set[str]:
+    """What every command here loads, by the version of Python, and that of its libraries."""
+    return modules_after("import click, platformdirs, runpy") - {"platformdirs"}
 
 
 def command_paths(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -60,9 +85,18 @@ def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
     assert not loaded & (SMALL - WITH_CLICK)
 
 
-@pytest.mark.parametrize("words", ["models list", "actions list", "devices"])
-def test_lists_import_nothing_heavy_that_they_do_not_need(words: str) -> None:
-    assert not modules_after_command(*words.split()) & {*HEAVY} - NEEDED_BY_LISTS
+@pytest.mark.parametrize("words", TOLD)
+def test_what_only_tells_something_imports_nothing_heavy_that_it_does_not_need(words: str) -> None:
+    loaded = modules_after_command(*words.split()) - modules_of_libraries()
+    assert not loaded & {*HEAVY, *OF_WORK} - TOLD[words]
+
+
+def test_show_imports_nothing_heavy(audio2img: Command, tmp_path: Path) -> None:
+    drawn = audio2img("generate", "a red boat", "--steps", "1", "-o", tmp_path / "boat.png")
+    assert drawn.returncode == 0, drawn.stderr
+    loaded = modules_after_command("show", str(tmp_path / "boat.png"))
+    assert "audio2img.output.record" in loaded
+    assert not (loaded - modules_of_libraries()) & {*HEAVY, *OF_WORK}
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from audio2img.errors import MachineError
-from audio2img.macos import command as module
 from audio2img.macos.command import find_command
 from tests.macos.conftest import INSTALLED
 
@@ -36,7 +36,7 @@ def test_started_as_a_module_the_one_beside_this_python(monkeypatch):
 
 def test_then_the_one_on_the_path(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["-c"])
-    monkeypatch.setattr(module.sysconfig, "get_path", lambda name: str(tmp_path / "nowhere"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "nowhere"))
     monkeypatch.setenv("PATH", str(tmp_path / "a b"))
     with pytest.raises(MachineError, match="not installed where it could be found"):
         find_command()

@@ -7,7 +7,6 @@ put the reference runtime in the place of these functions.
 
 from __future__ import annotations
 
-import platform
 import sys
 import warnings
 from collections.abc import Mapping
@@ -32,6 +31,8 @@ def is_here() -> bool:
 
 def versions() -> tuple[str, str]:
     """(of coremltools, of macOS). Raises MachineError without coremltools."""
+    import platform
+
     return str(_coremltools().__version__), platform.mac_ver()[0]
 
 
@@ -43,6 +44,8 @@ def prepare() -> None:
 
 def open_compiled(path: Path, compute_units: str) -> Predictor:
     """The `.mlmodelc` at `path`, loaded; whatever coremltools raises if that fails."""
+    import platform
+
     coremltools = _coremltools()
     options: dict[str, Any] = {"compute_units": coremltools.ComputeUnit[compute_units]}
     if int(platform.mac_ver()[0].split(".")[0] or 0) >= FAST_PREDICTION_SINCE:

@@ -8,12 +8,15 @@ more performance cores the graphics card is the faster one, for attention as it 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from audio2img import machine
 from audio2img.backends.coreml import apple
-from audio2img.backends.coreml.layout import Attention
 from audio2img.errors import UsageError
 from audio2img.machine import memory_bytes
+
+if TYPE_CHECKING:
+    from audio2img.backends.coreml.layout import Attention
 
 COMPUTE_UNITS = ("ALL", "CPU_AND_GPU", "CPU_AND_NE", "CPU_ONLY")
 """What Core ML may run a part on; the names of coremltools' ComputeUnit."""
