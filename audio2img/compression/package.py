@@ -131,7 +131,10 @@ def _new_opset(package: Package, function: Function, treatments: Treatments) -> 
     elif function.opset.startswith("CoreML") and function.opset < MACOS13_OPSET:
         opset = MACOS13_OPSET
     else:
-        raise ModelError(f"the model {package.path} has the unknown opset {function.opset!r}")
+        raise ModelError(
+            f"the model {package.path} has the unknown opset {function.opset!r}",
+            "convert it again: audio2img models convert",
+        )
     is_modern = SPECIFICATION_VERSIONS[opset] >= SPECIFICATION_VERSIONS[MACOS15_OPSET]
     if is_modern or not any(treatment.needs_macos15 for treatment in treatments.values()):
         return opset

@@ -17,6 +17,7 @@ from audio2img.mlprogram import constexpr
 from audio2img.mlprogram.mil import BlobReference, DataType, Function, Operation, TensorType, Value
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.protobuf import BYTES, as_bytes, as_int, as_text, iter_fields
+from audio2img.mlprogram.weights import REMEDY
 
 READ_CHUNK = 1 << 20  # elements looked at at once
 PALETTE_OPERATION = "constexpr_lut_to_dense"
@@ -135,9 +136,14 @@ def read_weights(package: Package, weight: Weight) -> Weights:
     if "val" in stored:
         values = stored["val"]
     else:
-        (values,) = constexpr.materialize(PALETTE_OPERATION, stored)
+        try:
+            (values,) = constexpr.materialize(PALETTE_OPERATION, stored)
+        except ModelError as error:
+            what = f"the model {package.path} is damaged: {weight.name!r}: {error.message}"
+            raise ModelError(what, REMEDY) from error
     if isinstance(values, str) or values.shape != weight.tensor.shape:
-        raise ModelError(f"the model {package.path} is damaged: {weight.name} is not of its shape")
+        what = f"the model {package.path} is damaged: {weight.name!r} is not of its shape"
+        raise ModelError(what, REMEDY)
     return cast(Weights, values)
 
 

@@ -34,6 +34,7 @@ from audio2img.files import read_bounded
 from audio2img.foreign_json import parse_json
 
 RECIPE_FORMAT = 1
+OTHER_RECIPE = "give the recipe.json of a compressed model, or one of Apple's"
 MAX_RECIPE_BYTES = 1 << 26
 CONSTANT_ENDINGS = ("_palettized", "_quantized", "_to_fp16")
 UNET_PARTS = ("unet", "unet_chunk1", "unet_chunk2")
@@ -65,11 +66,11 @@ def read_recipe(
         if not isinstance(content, dict):
             raise ValueError("it is no table")
     except (OSError, ValueError) as error:
-        raise InputError(f"the recipe {path} cannot be read: {reason_of(error)}") from error
+        raise InputError(f"the recipe {path} cannot be read: {reason_of(error)}", OTHER_RECIPE) from error
     if isinstance(content.get("recipes"), dict):
         return _read_apple_recipe(path, content["recipes"], weights, name)
     if content.get("format") != RECIPE_FORMAT or not isinstance(content.get("parts"), dict):
-        raise InputError(f"{path} is no recipe: neither ours nor Apple's")
+        raise InputError(f"{path} is no recipe: neither ours nor Apple's", OTHER_RECIPE)
     return _read_own_recipe(path, content["parts"], weights)
 
 
@@ -80,7 +81,7 @@ def _read_own_recipe(
     plan: dict[str, dict[str, Treatment]] = {}
     for part, rows in parts.items():
         if not isinstance(rows, dict) or not all(isinstance(text, str) for text in rows.values()):
-            raise InputError(f"{path} is damaged: the part {part}")
+            raise InputError(f"{path} is damaged: the part {part}", OTHER_RECIPE)
         _refuse_unknown(path, set(rows) - known.get(part, set()))
         plan[part] = {weight: parse_treatment(text) for weight, text in rows.items()}
     return plan
@@ -96,7 +97,7 @@ def _read_apple_recipe(
         raise UsageError(f"{path} {problem}", f"choose one with --recipe-name: {', '.join(recipes)}")
     layers = recipes[name]
     if not isinstance(layers, dict) or not all(type(bits) is int for bits in layers.values()):
-        raise InputError(f"{path} is damaged: the recipe {name}")
+        raise InputError(f"{path} is damaged: the recipe {name}", OTHER_RECIPE)
     by_key = {layer.replace(".", "_"): (layer, bits) for layer, bits in layers.items()}
     found: set[str] = set()
     plan: dict[str, dict[str, Treatment]] = {}

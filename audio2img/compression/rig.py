@@ -23,6 +23,7 @@ from audio2img.compression.sensitivity import save_calls
 from audio2img.errors import MachineError, ModelError
 from audio2img.mlprogram.mlpackage import Package
 
+PACKAGES = "get the model as packages (.mlpackage)"
 N_CALLS = 4  # inputs of each part that trials of single weights use
 
 Runtime = Literal["reference", "coreml"]
@@ -96,7 +97,7 @@ def _open_models(bundle: Bundle, packages: Mapping[str, Package]) -> tuple[Runti
     """The reference runtime where the model is small enough for it, on any machine; else Core ML."""
     missing = sorted(set(drawing_parts(bundle)) - packages.keys())
     if missing:
-        raise ModelError(f"the model has no package of its {missing[0].replace('_', ' ')}")
+        raise ModelError(f"the model has no package of its {missing[0].replace('_', ' ')}", PACKAGES)
     try:
         return "reference", open_reference_models(bundle, packages)
     except MachineError:

@@ -243,7 +243,10 @@ def _died(task: dict[str, Any], code: int, log: str) -> Exception:
     fields = task.get("part") or task.get("check") or {"part": "map from latents to colours"}
     what = fields["part"]
     if code in (-9, 137):
-        return MachineError(f"the system stopped converting the {what}, most likely for want of memory")
+        return MachineError(
+            f"the system stopped converting the {what}, most likely for want of memory",
+            "close other programs, or convert it part by part: --parts NAME",
+        )
     words = log.strip().splitlines()[-1:] or [f"exit code {code}"]
     return ModelError(f"converting the {what} failed: {words[0]}", "see all that it said: --verbose")
 

@@ -99,7 +99,9 @@ def write_tapped(package: Path, destination: Path, names: Sequence[str]) -> Path
     for name in names:
         tensor = types.get(name)
         if tensor is None or tensor.dtype not in ARRAY_CODES:
-            raise ModelError(f"{package} has no value {name!r} that can be seen")
+            raise ModelError(
+                f"{package} has no value {name!r} that can be seen", "get or convert the model again"
+            )
         tapped[name] = tensor
     content = tap_model(read_model_file(model_file), tapped)
     model_file.unlink()  # it may be a link to the original

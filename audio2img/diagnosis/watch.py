@@ -52,7 +52,10 @@ class WatchedParts(Parts):
 def load_reference(path: Path) -> ReferenceModel:
     """The part at `path` by the reference runtime. Raises MachineError for what it cannot run."""
     if path.suffix != ".mlpackage":
-        raise MachineError("the reference runtime runs packages, not compiled models")
+        raise MachineError(
+            "the reference runtime runs packages, not compiled models",
+            "get the model as packages (.mlpackage)",
+        )
     return ReferenceModel(Package(path))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import ModelError
-from audio2img.mlprogram.weights import unpack_bits
+from audio2img.mlprogram.weights import CORE_ML_ONLY, REMEDY, unpack_bits
 
 Array = NDArray[Any]
 Parameters = Mapping[str, "Array | str"]
@@ -27,18 +27,18 @@ def materialize(kind: str, parameters: Parameters) -> tuple[Array, ...]:
     """The dense results of the operation `kind`. Raises ModelError for an unknown kind or bad parameters."""
     form = FORMS.get(kind)
     if form is None:
-        raise ModelError(f"constants of the form {kind} are not supported")
+        raise ModelError(f"constants of the form {kind} are not supported", CORE_ML_ONLY)
     try:
         result = form(parameters)
     except (KeyError, ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError) as error:
-        raise ModelError(f"a constant of the form {kind} is damaged: {error!r}") from error
+        raise ModelError(f"a constant of the form {kind} is damaged: {error}", REMEDY) from error
     return result if isinstance(result, tuple) else (result,)
 
 
 def _array(parameters: Parameters, name: str) -> Array:
     value = parameters[name]
     if isinstance(value, str):
-        raise ModelError(f"a constant's {name} is a text")
+        raise ModelError(f"a constant's {name} is a text", REMEDY)
     return value
 
 
@@ -49,7 +49,7 @@ def _optional(parameters: Parameters, name: str) -> Array | None:
 def _shape(parameters: Parameters) -> tuple[int, ...]:
     shape = tuple(int(size) for size in _array(parameters, "shape"))
     if math.prod(shape) > MAX_ELEMENTS:
-        raise ModelError(f"a constant of shape {list(shape)}")
+        raise ModelError(f"a constant of shape {list(shape)}", REMEDY)
     return shape
 
 
@@ -67,9 +67,9 @@ def _packed_lut_to_dense(lut: Array, packed: Array, shape: tuple[int, ...]) -> A
     bits = lut.size.bit_length() - 1
     count = math.prod(shape)
     if lut.ndim != 1 or lut.size != 1 << bits or bits not in (1, 2, 4, 6, 8):
-        raise ModelError(f"a palette of {lut.size} values")
+        raise ModelError(f"a palette of {lut.size} values", REMEDY)
     if packed.dtype != np.uint8 or packed.shape != (-(-bits * count // 8),):
-        raise ModelError(f"{packed.size} bytes of indices for {count} elements of {bits} bits")
+        raise ModelError(f"{packed.size} bytes of indices for {count} elements of {bits} bits", REMEDY)
     dense: Array = lut[unpack_bits(packed, bits, count)]
     return dense.reshape(shape)
 
@@ -78,9 +78,9 @@ def _blockwise_lut_to_dense(lut: Array, indices: Array, vector_axis: int | None)
     """lut: (blocks along each axis of indices..., 2**bits, vector size): a palette per block of indices."""
     n_palette, vector_size = lut.shape[-2:]
     if lut.ndim != indices.ndim + 2 or (vector_size > 1 and vector_axis is None):
-        raise ModelError(f"a palette of shape {lut.shape} for indices of shape {indices.shape}")
+        raise ModelError(f"a palette of shape {lut.shape} for indices of shape {indices.shape}", REMEDY)
     if indices.size and int(indices.max()) >= n_palette:
-        raise ModelError("an index beyond its palette")
+        raise ModelError("an index beyond its palette", REMEDY)
     tables = lut.reshape(-1, n_palette, vector_size)
     table_numbers = np.arange(len(tables)).reshape(lut.shape[:-2])
     vectors = tables[_spread(table_numbers, indices.shape), indices]  # (*indices.shape, vector_size)
@@ -95,10 +95,10 @@ def _blockwise_lut_to_dense(lut: Array, indices: Array, vector_axis: int | None)
 def _spread(blocks: Array, shape: tuple[int, ...]) -> Array:
     """`blocks`, one value per block, repeated so that every element of `shape` has the value of its block."""
     if blocks.ndim != len(shape):
-        raise ModelError(f"blocks of shape {blocks.shape} for {shape}")
+        raise ModelError(f"blocks of shape {blocks.shape} for {shape}", REMEDY)
     for axis, size in enumerate(shape):
         if size % blocks.shape[axis]:
-            raise ModelError(f"blocks of shape {blocks.shape} for {shape}")
+            raise ModelError(f"blocks of shape {blocks.shape} for {shape}", REMEDY)
         if 1 < blocks.shape[axis] < size:
             blocks = np.repeat(blocks, size // blocks.shape[axis], axis)
     return np.broadcast_to(blocks, shape)
@@ -117,7 +117,7 @@ def _affine_dequantize(parameters: Parameters) -> Array:
     zero_point = along_axis(_array(parameters, "zero_point")).astype(np.float32)
     result = (data.astype(np.float32) - zero_point) * along_axis(scale)
     if result.shape != data.shape:
-        raise ModelError(f"a scale of shape {scale.shape} for data of shape {data.shape}")
+        raise ModelError(f"a scale of shape {scale.shape} for data of shape {data.shape}", REMEDY)
     return result.astype(scale.dtype)
 
 
@@ -138,7 +138,7 @@ def _shift_scale(data: Array, scale: Array, offset: Array | None) -> Array:
 
 def _cast(parameters: Parameters) -> Array:
     if parameters["output_dtype"] != "fp32":
-        raise ModelError(f"a cast to {parameters['output_dtype']}")
+        raise ModelError(f"a cast to {parameters['output_dtype']}", REMEDY)
     return _array(parameters, "source_val").astype(np.float32)
 
 
@@ -149,14 +149,14 @@ def _sparse_to_dense(parameters: Parameters) -> Array:
         shape = _shape(parameters)
         count = math.prod(shape)
         if mask.dtype != np.uint8 or mask.shape != (-(-count // 8),):
-            raise ModelError(f"a mask of {mask.size} bytes for {count} elements")
+            raise ModelError(f"a mask of {mask.size} bytes for {count} elements", REMEDY)
         mask = unpack_bits(mask, 1, count).reshape(shape)
     return _scatter(_array(parameters, "nonzero_data"), mask)
 
 
 def _scatter(nonzero: Array, mask: Array) -> Array:
     if nonzero.shape != (np.count_nonzero(mask),):
-        raise ModelError(f"{nonzero.size} elements for {np.count_nonzero(mask)} places")
+        raise ModelError(f"{nonzero.size} elements for {np.count_nonzero(mask)} places", REMEDY)
     dense = np.zeros(mask.shape, dtype=nonzero.dtype)
     dense[mask != 0] = nonzero
     return dense

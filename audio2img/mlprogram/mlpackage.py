@@ -166,18 +166,19 @@ def decode_immediate(
     A row of one number fills any shape that has one element.
     """
     if data is None or isinstance(data, BlobReference):
-        raise ModelError("a constant has no value")
+        raise ModelError("a constant has no value", REMEDY)
     if tensor.dtype is DataType.STRING:
         if not isinstance(data, tuple) or len(data) != 1 or not isinstance(data[0], str):
-            raise ModelError("a constant of type string is no text")
+            raise ModelError("a constant of type string is no text", REMEDY)
         return data[0]
     if isinstance(data, bytes):
         return decode_elements(np.frombuffer(data, dtype=np.uint8), tensor)
     if tensor.dtype not in NUMPY_TYPES:
-        raise ModelError(f"a constant of type {tensor.dtype.name.lower()} is written as numbers")
+        raise ModelError(f"a constant of type {tensor.dtype.name.lower()} is written as numbers", REMEDY)
     if len(data) != math.prod(tensor.shape) or any(isinstance(element, str) for element in data):
-        raise ModelError(f"a constant of shape {list(tensor.shape)} has {len(data)} elements")
+        raise ModelError(f"a constant of shape {list(tensor.shape)} has {len(data)} elements", REMEDY)
     try:
         return np.array(data, dtype=NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
     except (OverflowError, ValueError) as error:
-        raise ModelError(f"a constant does not fit its type {tensor.dtype.name.lower()}") from error
+        what = f"a constant does not fit its type {tensor.dtype.name.lower()}"
+        raise ModelError(what, REMEDY) from error

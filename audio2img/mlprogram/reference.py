@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio2img.errors import Audio2ImgError, ModelError
-from audio2img.mlprogram.graph import Graph, build_graph, last_uses, to_compute_type
+from audio2img.errors import Audio2ImgError, MachineError, ModelError
+from audio2img.mlprogram.graph import TOO_LARGE_REMEDY, Graph, build_graph, last_uses, to_compute_type
 from audio2img.mlprogram.mlpackage import Description, Package
 from audio2img.mlprogram.ops import OPERATIONS, Array, Node, Scratch, Site
+from audio2img.mlprogram.weights import REMEDY
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
+
+OTHER_INPUTS = "give it the inputs of its `description`"
 
 Observer = Callable[[Node, Sequence[Array], Sequence[Array]], None]
 """Called after each operation with its node, the values its kernel was given, and its results."""
@@ -65,8 +68,10 @@ class ReferenceModel:
                 self._rehearse(graph)
         except Audio2ImgError as error:
             raise type(error)(f"{self.path}: {error.message}", error.remedy) from error
-        except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError) as error:
-            raise ModelError(f"the model {self.path} cannot be planned: {error}") from error
+        except MemoryError as error:
+            raise MachineError(f"there is too little memory for {self.path}", TOO_LARGE_REMEDY) from error
+        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+            raise ModelError(f"the model {self.path} cannot be planned: {error}", REMEDY) from error
 
     def predict(self, inputs: Mapping[str, Array], observe: Observer | None = None) -> dict[str, Array]:
         """The outputs for `inputs`, in the shapes and types of the description.
@@ -97,11 +102,12 @@ class ReferenceModel:
         """The inputs in the order of the description, in the types that kernels compute with."""
         wanted = {spec.name: spec for spec in self.description.inputs}
         if wanted.keys() != inputs.keys():
-            raise ModelError(f"{self.path} takes {sorted(wanted)}, not {sorted(inputs)}")
+            raise ModelError(f"{self.path} takes {sorted(wanted)}, not {sorted(inputs)}", OTHER_INPUTS)
         for spec in wanted.values():
             value = inputs[spec.name]
             if value.shape != spec.shape or value.dtype != spec.dtype:
-                raise ModelError(f"{self.path} takes {spec}, not {value.dtype} {list(value.shape)}")
+                found = f"{value.dtype} {list(value.shape)}"
+                raise ModelError(f"{self.path} takes {spec}, not {found}", OTHER_INPUTS)
         converted = [to_compute_type(np.asarray(inputs[name])) for name in wanted]
         return [value for value in converted if not isinstance(value, str)]
 
@@ -157,7 +163,7 @@ class ReferenceModel:
         """Run the plan once on zeros, so that what does not fit together is an error of loading."""
         for spec in self.description.inputs:
             if not np.can_cast(spec.dtype, np.float64):
-                raise ModelError(f"its input {spec} is no array of numbers")
+                raise ModelError(f"its input {spec} is no array of numbers", REMEDY)
         zeros = [np.zeros(spec.shape, spec.dtype) for spec in self.description.inputs]
         arrays = [value for value in map(to_compute_type, zeros) if not isinstance(value, str)]
         self._run(arrays, lambda node, _, results: self._check_results(node, results, graph))
@@ -167,7 +173,8 @@ class ReferenceModel:
         if [result.shape for result in results] != shapes:
             found = [list(result.shape) for result in results]
             raise ModelError(
-                f"the operation {node.kind} ({node.name}) gives {found}, not {shapes} as declared"
+                f"the operation {node.kind} ({node.name}) gives {found}, not {shapes} as declared",
+                REMEDY,
             )
 
     def _run(self, arrays: Sequence[Array], observe: Observer | None) -> list[Array]:
@@ -181,7 +188,8 @@ class ReferenceModel:
                 try:
                     results = as_results(step.kernel(*operands))
                 except IndexError as error:
-                    raise ModelError(f"{self.path}: {step.node.kind} ({step.node.name}): {error}") from error
+                    where = f"{self.path}: {step.node.kind} ({step.node.name})"
+                    raise ModelError(f"{where}: {error}", OTHER_INPUTS) from error
                 for slot, result in zip(step.outputs, results, strict=True):
                     values[slot] = result
                 if observe is not None:

@@ -25,6 +25,7 @@ METADATA = struct.Struct("<IIQQQ32x")
 VERSION = 2
 SENTINEL = 0xDEADBEEF
 REMEDY = "get or convert the model again"
+CORE_ML_ONLY = "run it on a Mac, or convert the model again: audio2img models convert"
 
 STORED_TYPES = {
     1: DataType.FLOAT16,
@@ -77,7 +78,7 @@ def element_bits(dtype: DataType) -> int:
         return 16
     if dtype in NUMPY_TYPES:
         return 8 * NUMPY_TYPES[dtype].itemsize
-    raise ModelError(f"values of type {dtype.name.lower()} cannot be read")
+    raise ModelError(f"values of type {dtype.name.lower()} cannot be read", CORE_ML_ONLY)
 
 
 def unpack_bits(
@@ -115,7 +116,8 @@ def decode_elements(packed: NDArray[np.uint8], tensor: TensorType) -> NDArray[np
     count = math.prod(tensor.shape)
     expected = (count * element_bits(tensor.dtype) + 7) // 8
     if count < 0 or len(packed) != expected:
-        raise ModelError(f"a tensor of shape {list(tensor.shape)} has {len(packed)} bytes, not {expected}")
+        what = f"a tensor of shape {list(tensor.shape)} has {len(packed)} bytes, not {expected}"
+        raise ModelError(what, REMEDY)
     if tensor.dtype in SUB_BYTE_BITS:
         signed = tensor.dtype is DataType.INT4
         return unpack_bits(packed, SUB_BYTE_BITS[tensor.dtype], count, signed).reshape(tensor.shape)

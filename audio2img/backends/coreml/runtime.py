@@ -73,5 +73,8 @@ class CoreMLModel:
         try:
             results = self._model.predict(dict(inputs))
         except Exception as error:
-            raise ModelError(f"Core ML failed in {self.path}: {error}") from error
+            raise ModelError(
+                f"Core ML failed in {self.path}: {error}",
+                "try others: `compute_units=CPU_AND_GPU`; if it worked before, run: audio2img models prune",
+            ) from error
         return {name: np.asarray(value) for name, value in results.items()}

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import ModelError
+from audio2img.mlprogram.weights import CORE_ML_ONLY
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -101,7 +102,9 @@ class Site:
 
     def fail(self, reason: str) -> ModelError:
         """The error to raise where the operation makes no sense or asks for what is not supported."""
-        return ModelError(f"the operation {self.node.kind} ({self.node.name}) cannot be run: {reason}")
+        return ModelError(
+            f"the operation {self.node.kind} ({self.node.name}) cannot be run: {reason}", CORE_ML_ONLY
+        )
 
     def has(self, parameter: str) -> bool:
         return bool(self.node.inputs.get(parameter))
