@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -77,6 +76,8 @@ def replace_file(path: Path, data: bytes) -> None:
 
     A symbolic link is written through; the permissions of a file that was there are kept.
     """
+    import shutil
+
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
@@ -203,6 +204,8 @@ def move_over(temporary: Path, path: Path) -> None:
     except OSError as error:
         if not _is_unsupported(error):
             raise
+        import shutil
+
         if temporary.is_dir():
             shutil.copytree(temporary, path)
         else:
@@ -265,6 +268,8 @@ def remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, as far as the system lets us."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
+            import shutil
+
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

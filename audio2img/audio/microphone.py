@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from audio2img.errors import CancelledError, MachineError, UsageError
-from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 if TYPE_CHECKING:  # a list of microphones needs no numbers
     import numpy as np
     from numpy.typing import NDArray
+
+    from audio2img.types import AudioClip
 
     Floats = NDArray[np.float32]
 
@@ -103,6 +104,8 @@ def record_audio(
     that is none; CancelledError on Ctrl-C.
     """
     import numpy as np
+
+    from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
     if not 0.0 < seconds < float("inf"):
         raise UsageError(f"{seconds} seconds cannot be recorded", "give a time above zero: `seconds=8`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from audio2img.backends import KnownModel, choose_row, preferred_variant
 from audio2img.errors import MachineError, UsageError
@@ -66,8 +66,12 @@ class ModelInfo:
 def list_models(kind: Kind | None = None) -> tuple[ModelInfo, ...]:
     """Every model there is, the rows of your own models.toml first; of one kind, where it is given.
 
-    Nothing is asked of the network. Raises UsageError for a models.toml that has a fault.
+    Nothing is asked of the network. Raises UsageError for a kind that is none, and for a models.toml that
+    has a fault.
     """
+    kinds = get_args(Kind)
+    if kind is not None and kind not in kinds:
+        raise UsageError(f"there are no models of kind {kind!r}", f"choose from: {', '.join(kinds)}")
     rows = [row for row in load_catalog() if kind in (None, row.kind)]
     models = [Wanted(row, variant) for row in rows for variant in row.variants]
     here = installed_models()
@@ -169,7 +173,7 @@ def _why_not(model: Wanted, path: Path | None) -> str:
     if row.kind == "image":
         try:
             choose_row(KnownModel(model.name, row.format, path, row.diffusers_path))
-        except (MachineError, UsageError) as error:
+        except MachineError as error:
             return error.message
     if this_platform() not in row.platforms:
         return f"{model.name} is for {' and '.join(row.platforms)} only"

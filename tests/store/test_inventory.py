@@ -48,6 +48,9 @@ def test_models_of_one_kind() -> None:
     sounds = list_models("sound")
     assert [one.name for one in sounds] == ["yamnet"]
     assert {one.kind for one in list_models()} == {"image", "speech", "vad", "sound"}
+    with pytest.raises(UsageError, match="no models of kind 'pictures'") as caught:
+        list_models("pictures")  # type: ignore[arg-type]
+    assert "image, speech, vad, sound" in caught.value.remedy
 
 
 def test_a_model_is_got_and_then_here(server: Any, speech: bytes) -> None:

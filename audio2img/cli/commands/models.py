@@ -107,11 +107,11 @@ def show_model(name: str, as_json: bool, **given: Any) -> None:
 
 def as_table(model: ModelInfo) -> dict[str, Any]:
     """All that is known of a model, as plain JSON values."""
-    from dataclasses import asdict
+    from dataclasses import fields
 
-    table = asdict(model)
-    path = str(model.path) if model.path else None
-    return {"from" if name == "mirror" else name: value for name, value in table.items()} | {"path": path}
+    table = {one.name: getattr(model, one.name) for one in fields(model)}
+    table["path"] = str(model.path) if model.path else None
+    return {"from" if name == "mirror" else name: value for name, value in table.items()}
 
 
 def _print_table(table: dict[str, Any]) -> None:
