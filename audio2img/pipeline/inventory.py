@@ -116,7 +116,10 @@ def get_model(
             "read it, then pass `accept_license=True`",
         )
     licence = licence or accept(model, "accept_license=True")
-    return Path(download(model, licence, _Teller(on_event) if on_event else Reporter()).model_path)
+    try:
+        return Path(download(model, licence, _Teller(on_event) if on_event else Reporter()).model_path)
+    except _ListenerError as ended:
+        raise ended.error from None
 
 
 def describe_model(model: Wanted) -> ModelInfo:
@@ -187,6 +190,14 @@ def _size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+class _ListenerError(Exception):
+    """What a caller's callback raised: no failure of the network or the disk, whatever its class."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class _Teller(Reporter):
     """A download as events: over all files of it, and no more often than somebody can read."""
 
@@ -214,4 +225,7 @@ class _Teller(Reporter):
     def _tell(self, done: float | None, text: str) -> None:
         from audio2img.pipeline.events import Event
 
-        self._on_event(Event("fetch", done, text))
+        try:
+            self._on_event(Event("fetch", done, text))
+        except Exception as error:
+            raise _ListenerError(error) from error

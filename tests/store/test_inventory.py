@@ -95,15 +95,15 @@ def test_it_tells_how_far_it_is(server: Any, speech: bytes) -> None:
     assert {event.text for event in told if event.done is not None} == {"ggml-x.bin"}
 
 
-def test_what_the_callback_raises_ends_it_and_the_next_call_goes_on(server: Any, speech: bytes) -> None:
-    class EnoughError(Exception):
-        pass
-
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, BrokenPipeError])  # the last two as a network's
+def test_what_the_callback_raises_ends_it_and_the_next_call_goes_on(
+    server: Any, speech: bytes, kind: type[Exception]
+) -> None:
     def stop(event: Event) -> None:
         if event.done:
-            raise EnoughError
+            raise kind("enough")
 
-    with pytest.raises(EnoughError):
+    with pytest.raises(kind, match="enough"):
         get_model("x", accept_license=True, on_event=stop)
     assert not model("x").installed
     assert get_model("x", accept_license=True).read_bytes() == speech
