@@ -211,8 +211,13 @@ class _OneThread:
     """Holds the matrix library to one thread for as long as any thread of ours asks for it.
 
     The matrices here are small: a second thread gains little on an idle machine, and on one that
-    has anything else to do its busy waiting makes everything ten times slower. Parts are loaded in
-    parallel, so the first to be done must not free the threads under the others.
+    has anything else to do its busy waiting makes everything ten times slower. Nor are results the
+    same bit for bit with two, by OpenBLAS's kernels for AVX2. Parts are loaded in parallel, so the
+    first to be done must not free the threads under the others.
+
+    OpenBLAS has one limit for the whole process, and threadpoolctl since 3.8 lets only one thread set
+    it: the first, for as long as that lives, while calls of others do nothing. Our predictions come
+    from any thread, and who begins need not be who ends, so that right is taken each time.
     """
 
     def __init__(self) -> None:
@@ -223,6 +228,7 @@ class _OneThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._n_users == 0:
+                _let_this_thread_set_limits()
                 self._limiter = _matrix_libraries().limit(limits=1, user_api="blas")
             self._n_users += 1
 
@@ -230,10 +236,18 @@ class _OneThread:
         with self._lock:
             self._n_users -= 1
             if self._n_users == 0:
+                _let_this_thread_set_limits()
                 self._limiter.restore_original_limits()
+                _let_this_thread_set_limits()  # or whoever is next
 
 
 _ONE_THREAD = _OneThread()
+
+
+def _let_this_thread_set_limits() -> None:
+    from threadpoolctl import OpenBLASController
+
+    OpenBLASController.clear_controlling_thread(force=True)
 
 
 @cache

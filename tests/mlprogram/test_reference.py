@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from audio2img.errors import MachineError, ModelError
 from audio2img.mlprogram import graph
@@ -126,6 +127,33 @@ def test_predictions_from_several_threads_do_not_mix(parts: dict[str, ReferenceM
         thread.join()
     for index in range(4):
         np.testing.assert_array_equal(found[index], expected[index])
+
+
+def n_matrix_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_the_matrix_library_keeps_to_one_thread_in_whichever_thread_it_is_called(
+    parts: dict[str, ReferenceModel],
+) -> None:
+    """Else the last bits depend on who calls: OpenBLAS sums otherwise with two threads than with one."""
+    model = parts["vae_decoder"]
+    before = n_matrix_threads()
+    seen: list[set[int]] = []
+
+    def predict() -> None:
+        at_work: set[int] = set()
+        model.predict(random_inputs(model), lambda *_: at_work.update(n_matrix_threads()))
+        seen.append(at_work)
+
+    predict()  # from here on the main thread may be the only one that threadpoolctl listens to
+    for _ in range(2):
+        thread = threading.Thread(target=predict)
+        thread.start()
+        thread.join()
+    predict()
+    assert all(at_work <= {1} for at_work in seen)
+    assert n_matrix_threads() == before
 
 
 def test_a_token_beyond_the_vocabulary_is_a_model_error(parts: dict[str, ReferenceModel]) -> None:
