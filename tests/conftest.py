@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,51 @@ def core_ml_stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("STAND_IN_LOG", str(log))
     module.take_the_place_of_core_ml({}, monkeypatch.setattr)
     return Asked(log)
+
+
+class HeldLoad:
+    """Core ML that holds its lock in the first load of each of its processes, until `let_go`."""
+
+    def __init__(self, pipe: Path, asked: Asked) -> None:
+        self.pipe, self._asked = pipe, asked
+        self._writer: int | None = None
+        os.mkfifo(pipe)
+
+    @property
+    def has_begun(self) -> bool:
+        return ("hold", "begin") in self._asked
+
+    @property
+    def has_ended(self) -> bool:
+        return ("hold", "end") in self._asked
+
+    def let_go(self) -> None:
+        """Now, and at once from now on."""
+        self._writer = os.open(self.pipe, os.O_RDWR)  # which waits for no reader
+
+    def close(self) -> None:
+        if self._writer is not None:
+            os.close(self._writer)
+
+
+@pytest.fixture
+def held_load(
+    core_ml_stand_in: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HeldLoad]:
+    """As core_ml_stand_in, with a load that ends when the test says so."""
+    held = HeldLoad(tmp_path_factory.mktemp("held-load") / "pipe", core_ml_stand_in)
+    monkeypatch.setenv("STAND_IN", json.dumps({"compile": "right", "*": "wait-load"}))
+    monkeypatch.setenv("STAND_IN_PIPE", str(held.pipe))
+    yield held
+    held.close()
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    """Look again and again, for a minute at most."""
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.01)
 
 
 def write_compiled(package: Path, destination: Path) -> None:

@@ -91,7 +91,7 @@ class Painter:
 
     def generate(self, text: str, options: Options, sounds: SoundSummary | None) -> Drawing:
         """See `Session.generate`."""
-        self._models.preload()
+        self._models.preload(self._call)
         start = None if options.init_image is None else _read_init_image(options.init_image)
         prompt = self._make_prompt(*self._add_sounds(text, options, sounds))
         backend = self._loaded().backend
@@ -107,7 +107,7 @@ class Painter:
         self, request: ImageRequest, init_image: str | Path | None, *, all_of_them: bool = False
     ) -> Drawing:
         """See `Session.draw`. all_of_them: every picture of the request, not only that of its index."""
-        self._models.preload()
+        self._models.preload(self._call)
         pixels = _matching_pixels(request, init_image)
         check_same(request.loras, self._loaded().backend.loras)
         prompt = Prompt(request.prompt, request.negative_prompt)

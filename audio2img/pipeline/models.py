@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from audio2img.backends import (
     preferred_variant,
 )
 from audio2img.background import in_background
-from audio2img.errors import ModelError, UsageError, about_setting
+from audio2img.errors import CancelledError, ModelError, UsageError, about_setting
 from audio2img.pipeline.call import Call
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.turns import Turns
@@ -64,11 +64,30 @@ class LoadedImageModel:
         return f"{took}: {how}" if how else took
 
 
+@dataclass(eq=False)
+class _ImageLoad:
+    """The loading of the image model, and whom it is for.
+
+    callers: the calls that are going to draw with it. is_for_later: it is wanted apart from any call.
+    is_given_up: it is for nobody any more, whom it was for having been stopped.
+    """
+
+    future: Future[LoadedImageModel] = field(init=False)
+    callers: set[Call] = field(default_factory=set)
+    is_for_later: bool = False
+    is_given_up: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        return self.future.done() and self.future.exception() is not None
+
+
 class Models:
     """Loads each model when it is first needed and keeps it; safe for any number of threads.
 
-    `session` makes a caller. `close` frees everything: at once where nobody is at work, else as soon as
-    those who are have stopped, which they are asked to.
+    `session` makes a caller. A load that is only for calls that have been stopped is given up, where its
+    backend asks; the next call begins it again. `close` frees everything: at once where nobody is at work,
+    else as soon as those who are have stopped, which they are asked to.
     """
 
     def __init__(self, names: ModelNames = ModelNames(), drawing: DrawingWishes = DrawingWishes()) -> None:
@@ -78,7 +97,7 @@ class Models:
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._is_closed = False
-        self._image: Future[LoadedImageModel] | None = None
+        self._image: _ImageLoad | None = None
         self._recognizer: SpeechRecognizer | None = None
         self._classifier: SoundClassifier | None = None
         self.drawing_turns, self.speech_turns, self.sound_turns = Turns(), Turns(), Turns()
@@ -119,6 +138,7 @@ class Models:
         finally:
             with self._lock:
                 self._calls.remove(call)
+                self._leave_load(call)
                 is_last = self._is_closed and not self._calls
             if is_last:
                 self._free()
@@ -132,7 +152,7 @@ class Models:
             image, recognizer, classifier = self._image, self._recognizer, self._classifier
             self._image = self._recognizer = self._classifier = None
         if image is not None:
-            image.add_done_callback(_close_image_model)  # now, or as soon as it has loaded
+            image.future.add_done_callback(_close_image_model)  # now, or as soon as it has loaded
         for model in (recognizer, classifier):
             if model is not None:
                 model.close()
@@ -182,35 +202,28 @@ class Models:
 
     # Loading
 
-    def preload(self) -> None:
+    def preload(self, call: Call | None = None) -> None:
         """Start loading the image model in the background, if that has not happened yet.
 
-        Raises ModelError for one that cannot be found.
+        call: for which it is; None: for later. Raises ModelError for a model that cannot be found.
         """
-        model = self.image_model  # unknown here and now, not in the thread
-        with self._lock:
-            self._check_open()
-            if self._image is None or _has_failed(self._image):
-                self._image = in_background(lambda: self._load_image_model(model))
+        self._want_image(call)
 
     def check_image_model(self) -> None:
         """Raise what went wrong in loading the image model, if that is known already."""
         image = self._image
-        if image is not None and image.done():
-            image.result()
+        if image is not None and image.future.done():
+            image.future.result()
 
     def image(self, call: Call) -> LoadedImageModel:
         """The image model, loaded. Raises ModelError, MachineError, CancelledError."""
-        if self._image is None:
-            self.preload()
-        image = self._image
-        assert image is not None
+        image = self._want_image(call)
         # What the person still waits for, not what was hidden behind the speech.
         with call.timed("load"):
             try:
-                return call.wait(image)
+                return call.wait(image.future)
             finally:
-                if _has_failed(image):
+                if image.has_failed:
                     self._forget(image)  # the next call tries again: the machine may have changed
 
     def recognizer(self) -> SpeechRecognizer:
@@ -233,20 +246,52 @@ class Models:
                 self._classifier = load_classifier(model)
             return self._classifier
 
-    def _load_image_model(self, model: ResolvedModel) -> LoadedImageModel:
+    def _want_image(self, call: Call | None) -> _ImageLoad:
+        """The load of the image model, begun now if need be, for this call or for later."""
+        model = self.image_model  # unknown here and now, not in the thread
+        with self._lock:
+            self._check_open()
+            image = self._image
+            if image is None or (image.has_failed and call not in image.callers):
+                image = _ImageLoad()
+                image.future = in_background(partial(self._load_image_model, model, image))
+                self._image = image
+            image.is_given_up = False
+            if call is None:
+                image.is_for_later = True
+            else:
+                image.callers.add(call)
+            return image
+
+    def _leave_load(self, call: Call) -> None:
+        """A call ends. Where it has been stopped and nobody else wants the model, loading it stops, too."""
+        image = self._image
+        if image is not None and call in image.callers:
+            image.callers.remove(call)
+            is_wanted = image.callers or image.is_for_later
+            image.is_given_up = call.is_cancelled() and not is_wanted
+
+    def _load_image_model(self, model: ResolvedModel, image: _ImageLoad) -> LoadedImageModel:
         started = time.perf_counter()
-        backend = load_backend(model, self._drawing, lambda: self._is_closed)
+        backend = self._load_backend(model, image)
         took_s = time.perf_counter() - started
         return LoadedImageModel(backend, in_background(lambda: backend.identity), took_s)
 
-    def _forget(self, image: Future[LoadedImageModel]) -> None:
+    def _load_backend(self, model: ResolvedModel, image: _ImageLoad) -> ImageBackend:
+        while True:
+            try:
+                return load_backend(model, self._drawing, lambda: image.is_given_up or self._is_closed)
+            except CancelledError:
+                with self._lock:
+                    if image.is_given_up or self._is_closed:
+                        self._image = None if self._image is image else self._image
+                        raise
+                # Somebody has come who wants it, after it was given up.
+
+    def _forget(self, image: _ImageLoad) -> None:
         with self._lock:
             if self._image is image:
                 self._image = None
-
-
-def _has_failed(future: Future[LoadedImageModel]) -> bool:
-    return future.done() and future.exception() is not None
 
 
 def _close_image_model(loaded: Future[LoadedImageModel]) -> None:

@@ -159,7 +159,7 @@ class Session:
         Raises any kind of Audio2ImgError.
         """
         with self._call() as call:
-            self.models.preload()
+            self.models.preload(call)
             hearing = Hearing(self.models, call)
             if isinstance(source, LiveInput):
                 source, heard = hearing.hear_live(source, options, on_clip)

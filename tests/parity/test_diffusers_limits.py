@@ -76,6 +76,17 @@ def test_memory_that_really_runs_out(mini_diffusers: Path) -> None:
     assert "ask for a smaller `size`" in refused
 
 
+def test_a_load_stops_at_the_next_part(mini_diffusers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from audio2img.backends.torch import parts
+
+    loaded: list[str] = []
+    load = parts._load_part
+    monkeypatch.setattr(parts, "_load_part", lambda part, plan: loaded.append(part.name) or load(part, plan))
+    with pytest.raises(CancelledError):
+        DiffusersBackend.load(mini_diffusers, cancelled=lambda: len(loaded) == 2)
+    assert len(loaded) == 2
+
+
 def test_the_unet_can_be_compiled_whole(
     mini_diffusers: Path, monkeypatch: pytest.MonkeyPatch, private_home: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio2img import CancelledError, Event, Options, Pipeline, UsageError
+from audio2img import AudioClip, CancelledError, Event, NothingToDrawError, Options, Pipeline, UsageError
 from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend, ImageModel
 from audio2img.pipeline import models as models_module
 from audio2img.pipeline.models import ModelNames, Models
+from tests.conftest import HeldLoad, wait_until
 
 QUICK = Options(seed=3, steps=2)
 LONG = Options(seed=3, steps=900)
@@ -255,6 +257,115 @@ def test_a_model_that_could_not_be_loaded_is_tried_again(
         (tmp_path / unet.name).rename(unet)
         assert session.generate("a red house", QUICK).images
     assert loads == ["model", "model"]
+
+
+# A load that several wait for. Core ML's holds Python's lock in its process until the test lets it go.
+
+needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="needs Linux or macOS, not Windows")
+
+
+@needs_fork
+def test_a_load_that_was_only_for_a_stopped_call_is_given_up(
+    held_load: HeldLoad, fresh_models: Models, pool: ThreadPoolExecutor, loads: list[str]
+) -> None:
+    session = fresh_models.session()
+    call = pool.submit(session.generate, "a red house", QUICK)
+    wait_until(lambda: held_load.has_begun)
+    assert session.cancel()
+    with pytest.raises(CancelledError):
+        call.result(60)
+    wait_until(lambda: fresh_models._image is None)  # as soon as its process has ended
+    assert not held_load.has_ended
+    held_load.let_go()
+    assert session.generate("a red house", QUICK).images, "the next call begins it again"
+    assert loads == ["mini", "mini"]
+
+
+@needs_fork
+def test_a_load_that_another_session_waits_for_goes_on(
+    held_load: HeldLoad, fresh_models: Models, pool: ThreadPoolExecutor, loads: list[str]
+) -> None:
+    session, at = fresh_models.session(), At("prompt")
+    stopped = pool.submit(session.generate, "a red house", QUICK)
+    waiting = pool.submit(fresh_models.session(at).generate, "a red house", QUICK)
+    assert at.arrived.wait(60)
+    wait_until(lambda: held_load.has_begun)
+    assert session.cancel()
+    with pytest.raises(CancelledError):
+        stopped.result(60)
+    at.go_on()
+    held_load.let_go()
+    assert waiting.result(60).images
+    assert loads == ["mini"]
+
+
+def test_who_comes_while_a_load_is_being_given_up_gets_the_model(
+    fresh_models: Models, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been told to stop already, and ends only when the other one waits for it."""
+    load, loads = models_module.load_backend, []
+    has_noticed, may_end = threading.Event(), threading.Event()
+
+    def load_slowly(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None) -> ImageBackend:
+        assert cancelled is not None
+        loads.append(model.name)
+        if len(loads) == 1:
+            wait_until(cancelled)
+            has_noticed.set()
+            assert may_end.wait(60)
+            raise CancelledError("stopped while loading the model")
+        return load(model, wishes, cancelled)
+
+    monkeypatch.setattr(models_module, "load_backend", load_slowly)
+    session, at = fresh_models.session(), At("prompt")
+    stopped = pool.submit(session.generate, "a red house", QUICK)
+    wait_until(session.cancel)
+    with pytest.raises(CancelledError):
+        stopped.result(60)
+    assert has_noticed.wait(60)
+    waiting = pool.submit(fresh_models.session(at).generate, "a red house", QUICK)
+    assert at.arrived.wait(60)
+    may_end.set()
+    at.go_on()
+    assert waiting.result(60).images
+    assert loads == ["mini", "mini"]
+
+
+@needs_fork
+def test_a_load_that_was_asked_for_in_advance_goes_on(
+    held_load: HeldLoad, fresh_models: Models, pool: ThreadPoolExecutor, loads: list[str]
+) -> None:
+    fresh_models.preload()
+    session = fresh_models.session()
+    call = pool.submit(session.generate, "a red house", QUICK)
+    wait_until(lambda: held_load.has_begun)
+    assert session.cancel()
+    with pytest.raises(CancelledError):
+        call.result(60)
+    held_load.let_go()
+    assert session.generate("a red house", QUICK).images
+    assert loads == ["mini"]
+
+
+@needs_fork
+def test_a_load_goes_on_after_a_call_that_found_nothing_to_draw(
+    held_load: HeldLoad, fresh_models: Models, pool: ThreadPoolExecutor, loads: list[str], demo_audio: Path
+) -> None:
+    """Who said nothing is going to say it again; and a call that is stopped may not have wanted a picture."""
+    with pytest.raises(NothingToDrawError):
+        fresh_models.session().run(AudioClip(np.zeros(16000, np.float32), "silence"), QUICK)
+    at = At("transcribe")
+    session = fresh_models.session(at)
+    call = pool.submit(session.transcribe, demo_audio)
+    assert at.arrived.wait(60)
+    assert session.cancel()
+    at.go_on()
+    with pytest.raises(CancelledError):
+        call.result(60)
+    wait_until(lambda: held_load.has_begun)
+    held_load.let_go()
+    assert session.generate("a red house", QUICK).images
+    assert loads == ["mini"]
 
 
 def test_a_pipeline_opens_sessions_that_close_with_it(loads: list[str]) -> None:

@@ -4,8 +4,9 @@ At the one place where the package calls coremltools, the reference runtime stan
 does is said by the environment variable STAND_IN, a JSON table from compute units (or "compile", or
 "*" for all others) to one of: right, wrong (1 % of noise), garbage (only noise), nan, no-load,
 no-predict, talk (it prints), abort, abort-predict, hang, hold-load and hold-predict (it holds Python's
-lock for seconds, as the real one does, at the first load or prediction of a process). "max_parameters"
-is how large a model the reference runtime takes.
+lock for seconds, as the real one does, at the first load or prediction of a process), wait-load (the same
+until somebody opens the pipe STAND_IN_PIPE for writing). "max_parameters" is how large a model the
+reference runtime takes.
 
 What is asked of it is noted in the file of the environment variable STAND_IN_LOG, if there is one.
 """
@@ -73,16 +74,23 @@ def misbehave(behaviour: str, where: str) -> None:
         time.sleep(HANG_S)
     if behaviour == "hold-load":
         hold_the_lock()
+    if behaviour == "wait-load":
+        hold_the_lock(os.environ["STAND_IN_PIPE"])
     if behaviour == "no-load":
         raise RuntimeError(f"the stand-in's {where} refuses")
 
 
-def hold_the_lock() -> None:
-    """No other thread of this process runs Python for HOLD_S; once in a process."""
+def hold_the_lock(until_opened: str = "") -> None:
+    """No other thread of this process runs Python for HOLD_S, or until somebody opens this pipe for writing;
+    once in a process."""
     if not held:
         held.append(True)
         note("hold", "begin")
-        ctypes.PyDLL(None).usleep(HOLD_S * 1_000_000)
+        c = ctypes.PyDLL(None)
+        if until_opened:
+            c.open(until_opened.encode(), os.O_RDONLY)
+        else:
+            c.usleep(HOLD_S * 1_000_000)
         note("hold", "end")
 
 

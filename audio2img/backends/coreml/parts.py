@@ -16,7 +16,7 @@ from audio2img.backends.coreml.layout import UNET_CHUNKS
 from audio2img.backends.coreml.process import ModelProcess, ProcessModel
 from audio2img.backends.coreml.runtime import Model, load_part
 from audio2img.backends.protocol import CancelCheck
-from audio2img.errors import ModelError
+from audio2img.errors import CancelledError, ModelError
 from audio2img.machine import memory_bytes
 
 SELDOM_USED = ("vae_encoder",)  # loaded when the first picture starts from another one
@@ -105,6 +105,8 @@ class Parts:
 
     def _load(self, name: str, cancelled: CancelCheck | None = None) -> Model:
         part = self.bundle.parts[name]
+        if cancelled is not None and cancelled():
+            raise CancelledError("stopped while loading the model")
         if self._process is None:
             return load_part(part.path, self._compute_units)
         model = ProcessModel(self._process, part, self._compute_units, cancelled)

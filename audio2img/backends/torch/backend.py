@@ -67,12 +67,13 @@ class DiffusersBackend:
         name: str | None = None,
         wishes: Wishes | None = None,
         loras: Sequence[LoraFile] = (),
+        cancelled: CancelCheck | None = None,
     ) -> DiffusersBackend:
         """Load the model in the folder or single file `path`, and check it before anything is drawn.
 
-        name: what to call the model; None takes its own name.
+        name: what to call the model; None takes its own name. cancelled: asked before each part of a folder.
         Raises ModelError if a part is missing, damaged, unknown or a pickle, MachineError if this
-        machine cannot draw it, UsageError for wishes that make no sense.
+        machine cannot draw it, UsageError for wishes that make no sense, CancelledError.
         """
         wishes = wishes or Wishes()
         if wishes.compile:
@@ -81,7 +82,7 @@ class DiffusersBackend:
         used = [lora.as_recorded() for lora in loras]
         plan = make_plan(find_device(wishes.device), find_needs(model), wishes)
         try:
-            return cls(model, load_parts(model, plan, loras), used)
+            return cls(model, load_parts(model, plan, loras, cancelled), used)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

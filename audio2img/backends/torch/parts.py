@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from audio2img.backends.protocol import CancelCheck
 from audio2img.backends.torch.caches import compiled_dir
 from audio2img.backends.torch.folder import ModelFolder, Part
 from audio2img.backends.torch.loras import add_loras
@@ -17,7 +18,7 @@ from audio2img.backends.torch.memory import is_out_of_memory, release_memory
 from audio2img.backends.torch.plan import Plan
 from audio2img.backends.torch.vae import set_tiles
 from audio2img.diffusion.loras import LoraFile
-from audio2img.errors import Audio2ImgError, ModelError
+from audio2img.errors import Audio2ImgError, CancelledError, ModelError
 
 logger = logging.getLogger(__name__)
 
@@ -96,14 +97,16 @@ class Parts:
         return self.plan.offload == "parts" or name in TEXT_ENCODERS
 
 
-def load_parts(model: ModelFolder, plan: Plan, loras: Sequence[LoraFile] = ()) -> Parts:
+def load_parts(
+    model: ModelFolder, plan: Plan, loras: Sequence[LoraFile] = (), cancelled: CancelCheck | None = None
+) -> Parts:
     """Every part of a model, with the LoRA files worked in, ready to draw.
 
-    Raises ModelError for damaged or incomplete files. Memory that runs out is for the caller.
+    Raises ModelError for damaged or incomplete files, CancelledError. Memory that runs out is for the caller.
     """
     with _silence():
         try:
-            modules = _load_modules(model, plan)
+            modules = _load_modules(model, plan, cancelled)
             if loras:
                 add_loras(model.kind, modules, loras)
         except Audio2ImgError:
@@ -132,12 +135,17 @@ def _place(model: ModelFolder, plan: Plan, modules: dict[str, Any]) -> Parts:
     return Parts(model, smaller, modules)
 
 
-def _load_modules(model: ModelFolder, plan: Plan) -> dict[str, Any]:
+def _load_modules(model: ModelFolder, plan: Plan, cancelled: CancelCheck | None) -> dict[str, Any]:
     if model.checkpoint is not None:
         from audio2img.backends.torch.single_file import load_checkpoint
 
         return load_checkpoint(model, plan)
-    return {name: _load_part(part, plan) for name, part in model.parts.items()}
+    modules = {}
+    for name, part in model.parts.items():
+        if cancelled is not None and cancelled():
+            raise CancelledError("stopped while loading the model")
+        modules[name] = _load_part(part, plan)
+    return modules
 
 
 def _load_part(part: Part, plan: Plan) -> Any:

@@ -28,14 +28,14 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
 
 
 def load(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None) -> ImageBackend:
-    """See BackendRow. torch loads in one go, and asks nobody."""
+    """See BackendRow. torch asks before each part of a folder; a single file is loaded in one go."""
     from audio2img.backends.torch.backend import DiffusersBackend
     from audio2img.backends.torch.plan import Wishes
 
     path = _path_of(model)
     assert path is not None, "a diffusers model has a folder or a file"
     plan = Wishes(wishes.compute_units, wishes.precision, wishes.low_memory, wishes.compile)
-    return DiffusersBackend.load(path, model.name, plan, wishes.loras)
+    return DiffusersBackend.load(path, model.name, plan, wishes.loras, cancelled)
 
 
 def _path_of(model: ImageModel) -> Path | None:

@@ -25,7 +25,7 @@ from audio2img.backends.coreml.parts import Parts
 from audio2img.backends.coreml.process import ModelProcess
 from audio2img.errors import CancelledError, MachineError, ModelError
 from audio2img.types import ImageRequest
-from tests.conftest import Asked
+from tests.conftest import Asked, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="needs Linux or macOS")]
 
@@ -64,13 +64,6 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def has_begun(asked: Asked) -> bool:
