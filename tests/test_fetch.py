@@ -340,15 +340,21 @@ def test_a_server_that_trickles_is_given_up(server: Server) -> None:
             got(server.url(path, trickle(head)), replace(SOUND, total_s=0.6))
 
 
-def test_a_server_that_never_ends_its_head_is_given_up(server: Server) -> None:
+def test_a_server_that_never_ends_its_head_or_its_trailers_is_given_up(server: Server) -> None:
     """What arrives without any waiting is bounded in time, too."""
 
     def continue_for_ever(client: Handler) -> None:
         while not server.over.is_set():
             client.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
 
-    with pytest.raises(InputError, match="has not arrived within"):
-        got(server.url("/x", continue_for_ever), replace(SOUND, total_s=0.6))
+    def trailers_for_ever(client: Handler) -> None:
+        client.say(200, b"3\r\nabc\r\n0\r\n", Transfer_Encoding="chunked")
+        while not server.over.is_set():
+            client.wfile.write(b"a: b\r\n" * 1000)
+
+    for path, answer in (("/head", continue_for_ever), ("/trailers", trailers_for_ever)):
+        with pytest.raises(InputError, match="has not arrived within"):
+            got(server.url(path, answer), replace(SOUND, total_s=0.6))
 
 
 def test_a_server_that_does_not_answer_can_be_cancelled(server: Server) -> None:

@@ -6,8 +6,10 @@ without a buffer of ours. HTTP ranges, If-Range and Retry-After: RFC 9110.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
+import io
 import json
 import time
 import urllib.error
@@ -40,7 +42,7 @@ LEAST_BYTES_PER_S = 1000
 MAX_UNSAID_BYTES = 8 << 30  # of a file whose length neither the catalogue nor the server says
 DISK_FULL = ("ENOSPC", "EDQUOT", "EFBIG")
 PART_SUFFIX = ".audio2img-part"
-HEAD_TIMEOUTS = 2  # so many time-outs until the head of an answer must be here
+HEAD_TIMEOUTS = 2  # so many time-outs until the head of an answer must be here, or another part of its body
 NOTE_SUFFIX = ".audio2img-note"  # beside a partial file: which version of what it is a part of
 
 
@@ -161,7 +163,10 @@ class _Download:
 
     def _receive(self, response: http.client.HTTPResponse, stream: IO[bytes], have: int) -> int:
         since_s, since_bytes = time.monotonic(), have
+        watch = _Watch(response.fp, HEAD_TIMEOUTS * self.patience.timeout_s)
+        response.fp = io.BufferedReader(watch, BLOCK_BYTES)
         while True:
+            watch.begin()
             try:
                 block = response.read1(BLOCK_BYTES)
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -236,7 +241,7 @@ class _Download:
                 lambda late: late.close(),
             )
         except urllib.error.HTTPError as error:
-            with error:
+            with contextlib.closing(error):  # a redirect's is closed already
                 is_whole = error.headers.get("Content-Range") == f"bytes */{have}"
                 if error.code == 416 and is_whole and self.total in (None, have):
                     return None
@@ -342,6 +347,33 @@ def hash_file(
     return hashed
 
 
+class _Watch(io.RawIOBase):
+    """What the body of an answer is read from. Each part of the body has a time to arrive in: around the
+    parts of a chunked one (RFC 9112, 7.1) stand lines that http.client throws away, however many come.
+    """
+
+    def __init__(self, body: io.BufferedReader, limit_s: float) -> None:
+        self._body = body
+        self._limit_s = limit_s
+        self.begin()
+
+    def begin(self) -> None:
+        """The next part is waited for from now on."""
+        self._end_s = time.monotonic() + self._limit_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if time.monotonic() > self._end_s:
+            raise TimeoutError(f"nothing of the file came in {self._limit_s:.0f} s")
+        return self._body.readinto1(buffer)
+
+    def close(self) -> None:
+        self._body.close()
+        super().close()
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but takes no secret to another host, and none from https to http."""
 
@@ -360,6 +392,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         if new is None:
             return None
+        fp.close()  # or urllib would read all that the server has to say, which may never end
         old_parts, new_parts = urlsplit(req.full_url), urlsplit(new.full_url)
         if old_parts.scheme == "https" and new_parts.scheme != "https":
             raise urllib.error.URLError("redirected from https to http, which is refused")

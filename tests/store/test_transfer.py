@@ -452,6 +452,41 @@ def test_a_trickling_head_ends(server: Any, shelf: Any, desk: Desk, url: str) ->
         desk.fetch(url, IMPATIENT)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("wait_s", [0.0, 0.02], ids=["fast", "slow"])
+@pytest.mark.parametrize("end", [b"0\r\n", b"5;x="], ids=["trailers", "extension"])
+def test_chunks_that_never_end_end(
+    server: Any, shelf: Any, desk: Desk, url: str, end: bytes, wait_s: float
+) -> None:
+    """Lines after the last chunk, and what may stand behind a chunk's length: all of it is thrown away."""
+    begin = head("200 OK", Transfer_Encoding="chunked", ETag='"1"') + b"3\r\nabc\r\n" + end
+    more = b"x: y\r\n" if end == b"0\r\n" else b"x"
+    server.always["/x.bin"] = shelf.fault(
+        raw=lambda _: forever(begin, more * (1 if wait_s else 1000), wait_s)
+    )
+    with pytest.raises(MirrorError, match="2 times"):
+        desk.fetch(url, IMPATIENT)
+
+
+@pytest.mark.timeout(60)
+def test_a_file_that_is_here_needs_no_end_of_its_trailers(
+    server: Any, shelf: Any, desk: Desk, url: str
+) -> None:
+    begin = head("200 OK", Transfer_Encoding="chunked", ETag='"1"') + b"3\r\nabc\r\n0\r\n"
+    server.always["/x.bin"] = shelf.fault(raw=lambda _: forever(begin, b"x: y\r\n", 0.02))
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert desk.fetch(url, IMPATIENT, size_bytes=3, sha256=digest) == digest
+    assert desk.final.read_bytes() == b"abc"
+
+
+@pytest.mark.timeout(60)
+def test_the_body_of_a_redirect_is_not_read(server: Any, shelf: Any, desk: Desk, url: str) -> None:
+    server.files["/y.bin"] = DATA
+    begin = head("302 Found", Location=f"{server.url}/y.bin")
+    server.always["/x.bin"] = shelf.fault(raw=lambda _: forever(begin, bytes(1 << 16)))
+    assert desk.fetch(url, sha256=SHA256) == SHA256
+
+
 def test_an_endless_body_ends(
     server: Any, shelf: Any, desk: Desk, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
