@@ -112,6 +112,16 @@ def orthogonalize(update: torch.Tensor, iterations: int = 5) -> torch.Tensor:
     return x
 
 
+def type_of_products(stacked: torch.Tensor) -> torch.dtype:
+    """In which the matrices of `orthogonalize` are multiplied: bfloat16 where there are instructions for it.
+
+    Where there are none, as on processors with AVX2, it takes 11 to 19 times as long as float32.
+    """
+    if stacked.is_cuda or (stacked.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()):
+        return torch.bfloat16
+    return stacked.dtype
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is orthogonalized (Muon), for matrices and convolution kernels.
 
@@ -151,7 +161,8 @@ class Muon(torch.optim.Optimizer):
             )
         stacked = torch.stack(updates)
         wide = rows <= columns
-        flat = orthogonalize((stacked if wide else stacked.mT).bfloat16()).to(stacked.dtype)
+        products = (stacked if wide else stacked.mT).to(type_of_products(stacked))
+        flat = orthogonalize(products).to(stacked.dtype)
         scale = 0.2 * math.sqrt(max(rows, columns))
         for weight, update in zip(weights, flat if wide else flat.mT, strict=True):
             weight.mul_(1 - group["lr"] * group["decay"])
