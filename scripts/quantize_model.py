@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the weights of a Core ML model smaller: `audio2img models compress` as a script.
 
-    python scripts/quantize_model.py SOURCE DEST [--bits 6] [--group-size N] [--linear] [--mixed] ...
+    python scripts/quantize_model.py SOURCE DEST [--bits 6] [--mixed] ...
 
 See `python scripts/quantize_model.py --help`, and models/README.md for what the ways mean.
 """

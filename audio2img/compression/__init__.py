@@ -1,9 +1,9 @@
-"""Smaller weights for Core ML packages: palettes, linear quantization, mixed bits, and a report.
+"""Smaller weights for Core ML packages: palettes, mixed bits, and a report.
 
 A package is rewritten tensor by tensor, straight from its weight file into a new one; the rest of
 its program stays as it is, and nothing here needs coremltools.
 
-schemes says what each weight becomes; kmeans and tensors make it; program and package rewrite the
+kmeans and palettes make what a weight becomes; program and package rewrite the
 package; workers spread the work over processes and take it up again where it stopped; rig draws
 what is compared, sensitivity tries weights alone, mixed and search share out the bits; job ties
 them together.

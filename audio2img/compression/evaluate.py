@@ -22,11 +22,10 @@ from audio2img.compression.package import (
     start_weight_file,
     weight_path,
 )
+from audio2img.compression.palettes import palettize
 from audio2img.compression.program import Weight, read_weights
 from audio2img.compression.recipes import Plan
-from audio2img.compression.schemes import Treatment
 from audio2img.compression.sensitivity import with_constants
-from audio2img.compression.tensors import approximate
 from audio2img.compression.workers import make_tasks, run_tasks
 from audio2img.errors import ModelError
 from audio2img.mlprogram.graph import Graph, build_graph
@@ -88,24 +87,24 @@ class MemoryEvaluator:
         self._bundle, self._packages, self._weights = bundle, packages, weights
         self._models, self._probes, self._before = models, probes, before
         self._graphs: dict[str, Graph] = {}
-        self._values: dict[tuple[str, str], tuple[Treatment, Array]] = {}
+        self._values: dict[tuple[str, str], tuple[int, Array]] = {}
 
     def measure(self, plan: Plan, on_probe: Callable[[], None]) -> list[float]:
         """See Evaluator: the PSNR of the denoised latents."""
         models = {**self._models, **{part: self._changed(part, rows) for part, rows in plan.items()}}
         return latents_psnr_db(self._bundle, models, self._probes, self._before, on_probe)
 
-    def _changed(self, part: str, treatments: Mapping[str, Treatment]) -> Model:
+    def _changed(self, part: str, bits: Mapping[str, int]) -> Model:
         package = self._packages[part]
         if part not in self._graphs:
             self._graphs[part] = build_graph(package)
         values = {}
-        for name, treatment in treatments.items():
+        for name, one in bits.items():
             known = self._values.get((part, name))
-            if known is None or known[0] != treatment:
+            if known is None or known[0] != one:
                 weight = self._weights[part][name]
-                decoded, _ = approximate(read_weights(package, weight), weight.axis, treatment)
-                known = self._values[part, name] = treatment, decoded
+                decoded = palettize(read_weights(package, weight), one).decode()
+                known = self._values[part, name] = one, decoded
             values[name] = known[1]
         return ReferenceModel(package, with_constants(self._graphs[part], values))
 
@@ -136,10 +135,10 @@ class WrittenEvaluator:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _open(self, part: str, treatments: Mapping[str, Treatment]) -> Model:
+    def _open(self, part: str, bits: Mapping[str, int]) -> Model:
         source = self._packages[part]
         package = self._folder / source.path.name
-        plan = plan_package(source, treatments)
+        plan = plan_package(source, bits)
         path = weight_path(package, source)
         start_weight_file(plan, source, path)
         run_tasks(make_tasks(part, plan, path), self._folder / f"{part}.jsonl", None, lambda _: None)

@@ -20,8 +20,9 @@ from audio2img.compression.package import (
     start_weight_file,
     weight_path,
 )
+from audio2img.compression.palettes import Fit
 from audio2img.compression.program import Weight
-from audio2img.compression.recipes import Plan, write_recipe
+from audio2img.compression.recipes import Plan, palette_name, write_recipe
 from audio2img.compression.report import write_report
 from audio2img.compression.results import (
     LayerResult,
@@ -30,16 +31,14 @@ from audio2img.compression.results import (
     Result,
 )
 from audio2img.compression.rig import Rig, draw_compressed, open_rig
-from audio2img.compression.schemes import Treatment, write_treatment
 from audio2img.compression.source import (
     Options,
     Progress,
     Source,
-    choose_treatments,
+    choose_bits,
     open_source,
     select_parts,
 )
-from audio2img.compression.tensors import Fit
 from audio2img.compression.workers import Task, make_tasks, run_tasks
 from audio2img.errors import MachineError, ModelError
 from audio2img.files import move_over
@@ -69,7 +68,7 @@ def compress(source_folder: Path, dest: Path, options: Options, progress: Progre
     folders.check_destination(source_folder, dest)
     source = open_source(root, progress)
     # Refused before anything is written: parts that are not there, a recipe for another model.
-    chosen: Plan | None = choose_treatments(source, options) if options.min_psnr_db is None else None
+    chosen: Plan | None = choose_bits(source, options) if options.min_psnr_db is None else None
     selected = select_parts(source, options)
     job = _Job(source, options, dest, _work_folder(source, dest, options), progress)
     job.work.mkdir(parents=True, exist_ok=True)
@@ -217,7 +216,7 @@ def _part_result(
             LayerResult(
                 name=name,
                 shape=weight.tensor.shape,
-                treatment=write_treatment(planned.treatment),
+                treatment=palette_name(planned.bits),
                 bits_before=weight.bits,
                 size_bytes=planned.size_bytes,
                 snr_db=fits[part, name].snr_db,
@@ -228,8 +227,8 @@ def _part_result(
 
 
 def _name_scheme(chosen: Plan) -> str:
-    treatments: set[Treatment] = {one for rows in chosen.values() for one in rows.values()}
-    return write_treatment(treatments.pop()) if len(treatments) == 1 else "mixed"
+    bits = {one for rows in chosen.values() for one in rows.values()}
+    return palette_name(bits.pop()) if len(bits) == 1 else "mixed"
 
 
 def _describe(job: _Job, bundle: Path, chosen: Plan, result: Result) -> None:

@@ -10,9 +10,9 @@ from audio2img.compression.evaluate import (
     MemoryEvaluator,
     WrittenEvaluator,
 )
+from audio2img.compression.palettes import palette_bytes, palette_errors
 from audio2img.compression.program import Weight, read_weights
 from audio2img.compression.rig import Rig
-from audio2img.compression.schemes import Palette, Treatment
 from audio2img.compression.search import (
     Choice,
     Name,
@@ -23,7 +23,6 @@ from audio2img.compression.search import (
     plan_after,
 )
 from audio2img.compression.sensitivity import Key, Loss, Trial, run_trials
-from audio2img.compression.tensors import palette_errors, plan_form
 from audio2img.errors import UsageError
 from audio2img.mlprogram.mlpackage import Package
 
@@ -45,8 +44,8 @@ def find_mixed_plan(
     work: Path,
     n_workers: int | None,
     progress: Callable[[str, float], None],
-) -> dict[str, dict[str, Treatment]]:
-    """The smallest plan for `weights` whose latents keep `wished_db`: part -> weight -> treatment.
+) -> dict[str, dict[str, int]]:
+    """The smallest plan for `weights` whose latents keep `wished_db`: part -> weight -> bits.
 
     work: a folder where trials are kept. Raises UsageError if nothing can be compressed so.
     """
@@ -83,15 +82,15 @@ def make_choices(weights: Weights, losses: Mapping[Key, Loss]) -> dict[Name, lis
     for part, rows in weights.items():
         for name, weight in rows.items():
             row = [Choice(None, weight.n_elements * weight.bits // 8, 0.0)]
-            for treatment in _treatments(weight):
-                form = plan_form(weight.tensor, weight.axis, treatment, modern=False)
-                row.append(Choice(treatment, form.size_bytes, losses[part, name, treatment].error))
+            for bits in _choices(weight):
+                size = palette_bytes(weight.tensor, bits)
+                row.append(Choice(bits, size, losses[part, name, bits].error))
             choices[part, name] = row
     return choices
 
 
-def _treatments(weight: Weight) -> list[Palette]:
-    return [Palette(bits) for bits in MIXED_BITS if bits < weight.bits]
+def _choices(weight: Weight) -> tuple[int, ...]:
+    return tuple(bits for bits in MIXED_BITS if bits < weight.bits)
 
 
 def _measure_losses(
@@ -102,15 +101,15 @@ def _measure_losses(
     n_workers: int | None,
     progress: Callable[[str, float], None],
 ) -> dict[Key, Loss]:
-    """The loss of every weight at every treatment."""
+    """The loss of every weight at every number of bits."""
     if rig.runtime != "reference":
         return _weight_losses(packages, weights, progress)
     trials = [
-        Trial(part, name, treatment, packages[part].path, rig.calls[part])
+        Trial(part, name, bits, packages[part].path, rig.calls[part])
         for part, rows in weights.items()
         for name, weight in rows.items()
-        for treatment in _treatments(weight)
-        if treatment.bits != ESTIMATED_BITS
+        for bits in _choices(weight)
+        if bits != ESTIMATED_BITS
     ]
 
     def on_done(done: int, total: int) -> None:
@@ -120,10 +119,10 @@ def _measure_losses(
     for part, rows in weights.items():
         for name, weight in rows.items():
             if weight.bits > ESTIMATED_BITS:
-                known = losses[part, name, Palette(ESTIMATED_FROM)]
+                known = losses[part, name, ESTIMATED_FROM]
                 (weight_error,) = palette_errors(read_weights(packages[part], weight), (ESTIMATED_BITS,))
                 ratio = weight_error / known.weight_error if known.weight_error else 0.0
-                losses[part, name, Palette(ESTIMATED_BITS)] = Loss(known.error * ratio, weight_error)
+                losses[part, name, ESTIMATED_BITS] = Loss(known.error * ratio, weight_error)
     return losses
 
 
@@ -136,12 +135,10 @@ def _weight_losses(
     total, done = sum(weight.n_elements for rows in weights.values() for weight in rows.values()), 0
     for part, rows in weights.items():
         for name, weight in rows.items():
-            treatments = _treatments(weight)
-            errors = palette_errors(
-                read_weights(packages[part], weight), tuple(treatment.bits for treatment in treatments)
-            )
-            for treatment, error in zip(treatments, errors, strict=True):
-                losses[part, name, treatment] = Loss(error, error)
+            choices = _choices(weight)
+            errors = palette_errors(read_weights(packages[part], weight), choices)
+            for bits, error in zip(choices, errors, strict=True):
+                losses[part, name, bits] = Loss(error, error)
             done += weight.n_elements
             progress("measuring every weight", done / total)
     return losses

@@ -12,19 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio2img.compression.program import (
-    MACOS13_OPSET,
-    MACOS15_OPSET,
-    SPECIFICATION_VERSIONS,
-    UNCHANGED_UNTIL_MACOS15,
-    ProgramEdit,
-    Weight,
-    find_weights,
-    rewrite_model,
-)
-from audio2img.compression.schemes import Treatment, Treatments
-from audio2img.compression.tensors import Form, encode_operation, plan_form, stored_bytes
-from audio2img.errors import ModelError, UsageError
+from audio2img.compression.palettes import encode_operation, stored_bytes, stored_parts
+from audio2img.compression.program import ProgramEdit, Weight, find_weights, rewrite_model
+from audio2img.errors import ModelError
 from audio2img.mlprogram.mil import BlobReference, Function, TensorType
 from audio2img.mlprogram.mlpackage import MODEL_PATH_PREFIX, Package, read_model_file
 from audio2img.mlprogram.protobuf import WireError
@@ -40,6 +30,9 @@ from audio2img.mlprogram.weights import (
 
 WEIGHT_FILE = "weights/weight.bin"
 ALIGNMENT = 64
+OPSETS = {"CoreML6": False, "CoreML7": False, "CoreML8": True}
+"""Opsets that have palettes (macOS 13, 14 and 15) -> whether in the form of iOS 18."""
+
 TYPE_CODES = {dtype: code for code, dtype in STORED_TYPES.items()}
 
 
@@ -64,11 +57,11 @@ class Blob:
 
 @dataclass(frozen=True)
 class PlannedWeight:
-    """A weight to compress: what it becomes, and where its parts go, in the order of form.stored."""
+    """A weight to compress: what is stored of it, and where that goes, in the same order."""
 
     weight: Weight
-    treatment: Treatment
-    form: Form
+    bits: int
+    parts: dict[str, TensorType]
     blobs: tuple[Blob, ...]
 
     @property
@@ -91,21 +84,20 @@ class PackagePlan:
     size_bytes: int
 
 
-def plan_package(package: Package, treatments: Treatments) -> PackagePlan:
-    """Lay out `package` with `treatments` applied to its weights of these names.
+def plan_package(package: Package, bits: Mapping[str, int]) -> PackagePlan:
+    """Lay out `package` with palettes of so many bits for its weights of these names.
 
-    Raises ModelError if the package is damaged, UsageError if it cannot hold what is asked for.
+    Raises ModelError if the package is damaged, or one for a system without palettes.
     """
     function = package.load_function()
     weights = find_weights(function, 0)
-    opset = _new_opset(package, function, treatments)
-    modern = SPECIFICATION_VERSIONS[opset] >= SPECIFICATION_VERSIONS[MACOS15_OPSET]
+    modern = _is_modern(package, function)
     layout = _Layout()
     planned = {}
-    for name, treatment in treatments.items():
-        form = plan_form(weights[name].tensor, weights[name].axis, treatment, modern)
-        blobs = tuple(layout.add_tensor(tensor) for tensor in form.stored.values())
-        planned[name] = PlannedWeight(weights[name], treatment, form, blobs)
+    for name, one in bits.items():
+        parts = stored_parts(weights[name].tensor, one, modern)
+        blobs = tuple(map(layout.add_tensor, parts.values()))
+        planned[name] = PlannedWeight(weights[name], one, parts, blobs)
     copied: dict[BlobReference, Blob] = {}
 
     def relocate(old: BlobReference) -> BlobReference:
@@ -113,8 +105,8 @@ def plan_package(package: Package, treatments: Treatments) -> PackagePlan:
             copied[old] = layout.add_record(package.weight_file(old.file_name).record(old.offset))
         return BlobReference(MODEL_PATH_PREFIX + WEIGHT_FILE, copied[old].offset)
 
-    replacements = {name: _operation(name, one) for name, one in planned.items()}
-    edit = ProgramEdit(relocate, replacements, None if opset == function.opset else opset)
+    replacements = {name: _operation(name, one, modern) for name, one in planned.items()}
+    edit = ProgramEdit(relocate, replacements)
     try:
         model = rewrite_model(memoryview(read_model_file(package.model_path)), edit)
     except WireError as error:
@@ -124,37 +116,22 @@ def plan_package(package: Package, treatments: Treatments) -> PackagePlan:
     return PackagePlan(package.path, tuple(copied.items()), planned, model, layout.end)
 
 
-def _new_opset(package: Package, function: Function, treatments: Treatments) -> str:
-    """The opset that has the forms of `treatments`, no older than the program's own."""
-    if function.opset in SPECIFICATION_VERSIONS:
-        opset = function.opset
-    elif function.opset.startswith("CoreML") and function.opset < MACOS13_OPSET:
-        opset = MACOS13_OPSET
-    else:
+def _is_modern(package: Package, function: Function) -> bool:
+    """Whether palettes have the form of iOS 18. Raises ModelError for a program that has none."""
+    if function.opset not in OPSETS:
         raise ModelError(
-            f"the model {package.path} has the unknown opset {function.opset!r}",
-            "convert it again: audio2img models convert",
+            f"the model {package.path} has the opset {function.opset!r}, for which no palettes are known",
+            f"convert it for one of {', '.join(OPSETS)}, such as macOS 13",
         )
-    is_modern = SPECIFICATION_VERSIONS[opset] >= SPECIFICATION_VERSIONS[MACOS15_OPSET]
-    if is_modern or not any(treatment.needs_macos15 for treatment in treatments.values()):
-        return opset
-    kept = {operation.type for operation in function.operations if operation.name not in treatments}
-    unknown = sorted(kept - UNCHANGED_UNTIL_MACOS15)
-    if unknown:
-        raise UsageError(
-            f"the model {package.path} is one for macOS 13 and uses {', '.join(unknown)}, "
-            "which cannot be raised to macOS 15",
-            "leave out --group-size, or convert the model for macOS 15",
-        )
-    return MACOS15_OPSET
+    return OPSETS[function.opset]
 
 
-def _operation(name: str, planned: PlannedWeight) -> bytes:
+def _operation(name: str, planned: PlannedWeight, modern: bool) -> bytes:
     places = {
         parameter: BlobReference(MODEL_PATH_PREFIX + WEIGHT_FILE, blob.offset)
-        for parameter, blob in zip(planned.form.stored, planned.blobs, strict=True)
+        for parameter, blob in zip(planned.parts, planned.blobs, strict=True)
     }
-    return encode_operation(name, planned.weight.tensor, planned.form, places)
+    return encode_operation(name, planned.weight.tensor, planned.parts, places, modern)
 
 
 class _Layout:

@@ -10,8 +10,7 @@ from typing import cast
 import numpy as np
 
 from audio2img.compression import wire
-from audio2img.compression.schemes import MIN_ELEMENTS
-from audio2img.compression.tensors import Weights
+from audio2img.compression.palettes import CHUNK, MIN_ELEMENTS, PALETTE_OPERATION, Weights
 from audio2img.errors import ModelError
 from audio2img.mlprogram import constexpr
 from audio2img.mlprogram.mil import BlobReference, DataType, Function, Operation, TensorType, Value
@@ -19,36 +18,17 @@ from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.protobuf import BYTES, as_bytes, as_int, as_text, iter_fields
 from audio2img.mlprogram.weights import REMEDY
 
-READ_CHUNK = 1 << 20  # elements looked at at once
-PALETTE_OPERATION = "constexpr_lut_to_dense"
-MACOS13_OPSET, MACOS15_OPSET = "CoreML6", "CoreML8"
-SPECIFICATION_VERSIONS = {MACOS13_OPSET: 7, "CoreML7": 8, MACOS15_OPSET: 9}
-"""Specification version (Model.proto) in which each opset came."""
-
-_UNCHANGED = """
-    add abs avg_pool band_part batch_norm cast clip concat const conv conv_transpose cos cumsum einsum
-    equal erf exp expand_dims fill gather gather_along_axis gather_nd gelu greater identity instance_norm
-    layer_norm less linear log logical_and matmul max_pool maximum minimum mul not_equal pad pow real_div
-    reduce_argmax reduce_l2_norm reduce_mean reduce_sum relu reshape reverse rsqrt select sigmoid silu sin
-    slice_by_index slice_by_size softmax split sqrt square squeeze stack sub tanh tile transpose
-    upsample_bilinear upsample_nearest_neighbor
-"""
-UNCHANGED_UNTIL_MACOS15 = frozenset(_UNCHANGED.split())
-"""Operations that a program for macOS 13 and one for macOS 15 write alike: every parameter of the
-older form is one of the newer form, which needs no others (compared in coremltools 9's registry)."""
-
 
 @dataclass(frozen=True)
 class Weight:
     """A large constant that can be compressed.
 
-    name: what the program calls it; axis: its output channels; bits: what an element takes now;
-    values: the constant's value, or the parameters of its palette.
+    name: what the program calls it; bits: what an element takes now; values: the constant's value, or
+    the parameters of its palette.
     """
 
     name: str
     tensor: TensorType
-    axis: int
     bits: int
     values: Mapping[str, Value]
 
@@ -64,7 +44,6 @@ def find_weights(function: Function, min_elements: int = MIN_ELEMENTS) -> dict[s
     neither do rows of one dimension, which Core ML cannot have as palettes (coremltools leaves them out
     for a fault that it names rdar://113860800).
     """
-    axes = _channel_axes(function)
     weights = {}
     for operation in function.operations:
         kind = operation.outputs[0].type if operation.outputs else None
@@ -72,8 +51,7 @@ def find_weights(function: Function, min_elements: int = MIN_ELEMENTS) -> dict[s
             continue
         bits = _stored_bits(operation, kind)
         if bits and len(kind.shape) > 1 and math.prod(kind.shape) > min_elements:
-            axis = axes.get(operation.name, 0) % len(kind.shape)
-            weights[operation.name] = Weight(operation.name, kind, axis, bits, operation.attributes)
+            weights[operation.name] = Weight(operation.name, kind, bits, operation.attributes)
     for name in function.outputs:
         weights.pop(name, None)
     return weights
@@ -94,40 +72,6 @@ def _stored_bits(operation: Operation, kind: TensorType) -> int:
     ):
         return 0
     return math.prod(lut.type.shape).bit_length() - 1
-
-
-def _channel_axes(function: Function) -> dict[str, int]:
-    """The axis of a weight's output channels by its first use, where it is not 0."""
-    flags = {
-        operation.name: bool(value.data[0])
-        for operation in function.operations
-        if operation.type == "const"
-        and (value := operation.attributes.get("val")) is not None
-        and isinstance(value.data, tuple)
-        and value.data
-    }
-    axes: dict[str, int] = {}
-    for operation in function.operations:
-        for parameter, arguments in operation.inputs.items():
-            for argument in arguments:
-                if argument.name is not None:
-                    axes.setdefault(argument.name, _axis_in(operation, parameter, flags))
-    return axes
-
-
-def _axis_in(operation: Operation, parameter: str, flags: Mapping[str, bool]) -> int:
-    """The output channels' axis of a weight bound to `parameter`, as coremltools chooses it."""
-    if operation.type == "conv_transpose":
-        return 1
-    if operation.type != "matmul":
-        return 0
-    turned = False
-    for argument in operation.inputs.get(f"transpose_{parameter}", ()):
-        if argument.name is not None:
-            turned = flags.get(argument.name, False)
-        elif argument.value is not None and isinstance(argument.value.data, tuple):
-            turned = bool(argument.value.data[0])
-    return -2 if turned == (parameter == "y") else -1
 
 
 def read_weights(package: Package, weight: Weight) -> Weights:
@@ -153,8 +97,8 @@ def has_infinity(package: Package, weight: Weight) -> bool:
     Raises ModelError for one that holds what is no number at all.
     """
     flat = read_weights(package, weight).reshape(-1)
-    for start in range(0, len(flat), READ_CHUNK):
-        part = flat[start : start + READ_CHUNK]
+    for start in range(0, len(flat), CHUNK):
+        part = flat[start : start + CHUNK]
         if not np.isfinite(part).all():
             if np.isnan(part).any():
                 raise ModelError(
@@ -170,12 +114,11 @@ class ProgramEdit:
     """What changes in a program.
 
     relocate: where a value of the old weight file is in the new one; replace: new operations (encoded)
-    by the name of the result of the old ones; opset: the new one, None to keep it.
+    by the name of the result of the old ones.
     """
 
     relocate: Callable[[BlobReference], BlobReference]
     replace: Mapping[str, bytes]
-    opset: str | None = None
 
 
 # Messages that hold values or operations, with the fields through which they are reached.
@@ -217,22 +160,9 @@ def _rewrite(kind: str, message: memoryview, edit: ProgramEdit) -> bytes:
     contents, out = _CONTENTS[kind], []
     for number, wire_type, value in iter_fields(message):
         inner = contents.get(number)
-        new: int | bytes | memoryview = value
-        if inner is not None:
-            new = _rewrite(inner, as_bytes(value), edit)
-        elif edit.opset is not None:
-            new = _upgrade(kind, number, value, edit.opset)
+        new = value if inner is None else _rewrite(inner, as_bytes(value), edit)
         out.append(wire.encode_field(number, wire_type, new))
     return b"".join(out)
-
-
-def _upgrade(kind: str, number: int, value: int | memoryview, opset: str) -> int | bytes | memoryview:
-    """A field that names the opset or its version, raised to `opset`."""
-    if kind == "Model" and number == 1:
-        return max(as_int(value), SPECIFICATION_VERSIONS[opset])
-    if (kind, number) in (("Function", 2), ("BlockEntry", 1)):
-        return opset.encode()
-    return value
 
 
 def _rewrite_reference(message: memoryview, edit: ProgramEdit) -> bytes:

@@ -21,14 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from audio2img.compression.schemes import (
-    UNCOMPRESSED_BITS,
-    Palette,
-    Treatment,
-    Treatments,
-    parse_treatment,
-    write_treatment,
-)
+from audio2img.compression.palettes import PALETTE_TYPES
 from audio2img.errors import InputError, UsageError, reason_of
 from audio2img.files import read_bounded
 from audio2img.foreign_json import parse_json
@@ -36,26 +29,45 @@ from audio2img.foreign_json import parse_json
 RECIPE_FORMAT = 1
 OTHER_RECIPE = "give the recipe.json of a compressed model, or one of Apple's"
 MAX_RECIPE_BYTES = 1 << 26
+UNCOMPRESSED_BITS = 16  # in Apple's: the layer stays as it is
 CONSTANT_ENDINGS = ("_palettized", "_quantized", "_to_fp16")
 UNET_PARTS = ("unet", "unet_chunk1", "unet_chunk2")
 N_NAMED = 3  # how many of several names a message shows
 
-Plan = Mapping[str, Treatments]
-"""Part -> weight -> what it becomes."""
+Plan = Mapping[str, Mapping[str, int]]
+"""Part -> weight -> bits of its palette; weights that are not named stay as they are."""
+
+
+def palette_name(bits: int) -> str:
+    """How recipes and reports write a palette: palette6."""
+    return f"palette{bits}"
+
+
+def parse_palette(text: str) -> int:
+    """The bits that `palette_name` wrote. Raises UsageError for anything else."""
+    bits = text.removeprefix("palette")
+    if not text.startswith("palette") or not bits.isdecimal():
+        raise UsageError(f"there is no way to compress called {text!r}", "try: palette6")
+    return check_bits(int(bits))
+
+
+def check_bits(bits: int) -> int:
+    """`bits`, if there are palettes of that many. Raises UsageError."""
+    if bits not in PALETTE_TYPES:
+        choices = ", ".join(map(str, PALETTE_TYPES))
+        raise UsageError(f"there are no palettes of {bits} bits", f"choose from: {choices}")
+    return bits
 
 
 def write_recipe(plan: Plan) -> str:
     """`plan` as the text of a recipe of our own."""
-    parts = {
-        part: {name: write_treatment(treatment) for name, treatment in treatments.items()}
-        for part, treatments in plan.items()
-    }
+    parts = {part: {name: palette_name(bits) for name, bits in rows.items()} for part, rows in plan.items()}
     return json.dumps({"format": RECIPE_FORMAT, "parts": parts}, indent=1) + "\n"
 
 
 def read_recipe(
     path: Path, weights: Mapping[str, Iterable[str]], name: str | None = None
-) -> dict[str, dict[str, Treatment]]:
+) -> dict[str, dict[str, int]]:
     """What the recipe in `path` says of the model whose weights are given (part -> their names).
 
     name: which of several recipes in Apple's file. Raises InputError if the file cannot be read or
@@ -76,20 +88,20 @@ def read_recipe(
 
 def _read_own_recipe(
     path: Path, parts: Mapping[str, Any], weights: Mapping[str, Iterable[str]]
-) -> dict[str, dict[str, Treatment]]:
+) -> dict[str, dict[str, int]]:
     known = {part: set(names) for part, names in weights.items()}
-    plan: dict[str, dict[str, Treatment]] = {}
+    plan: dict[str, dict[str, int]] = {}
     for part, rows in parts.items():
         if not isinstance(rows, dict) or not all(isinstance(text, str) for text in rows.values()):
             raise InputError(f"{path} is damaged: the part {part}", OTHER_RECIPE)
         _refuse_unknown(path, set(rows) - known.get(part, set()))
-        plan[part] = {weight: parse_treatment(text) for weight, text in rows.items()}
+        plan[part] = {weight: parse_palette(text) for weight, text in rows.items()}
     return plan
 
 
 def _read_apple_recipe(
     path: Path, recipes: Mapping[str, Any], weights: Mapping[str, Iterable[str]], name: str | None
-) -> dict[str, dict[str, Treatment]]:
+) -> dict[str, dict[str, int]]:
     if name is None and len(recipes) == 1:
         (name,) = recipes
     if name is None or name not in recipes:
@@ -100,7 +112,7 @@ def _read_apple_recipe(
         raise InputError(f"{path} is damaged: the recipe {name}", OTHER_RECIPE)
     by_key = {layer.replace(".", "_"): (layer, bits) for layer, bits in layers.items()}
     found: set[str] = set()
-    plan: dict[str, dict[str, Treatment]] = {}
+    plan: dict[str, dict[str, int]] = {}
     for part in UNET_PARTS:
         for weight in weights.get(part, ()):
             key = _find_key(weight, by_key)
@@ -108,7 +120,7 @@ def _read_apple_recipe(
                 found.add(key)
                 bits = by_key[key][1]
                 if bits != UNCOMPRESSED_BITS:
-                    plan.setdefault(part, {})[weight] = Palette(bits)
+                    plan.setdefault(part, {})[weight] = check_bits(bits)
     _refuse_unknown(path, {layer for key, (layer, _) in by_key.items() if key not in found})
     return plan
 

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from audio2img.compression.schemes import Treatment
-
 MAX_BLOCKED = 8  # how often the search goes on after a step that loses too much
 
 Name = tuple[str, str]
@@ -23,9 +21,9 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to store a weight: None leaves it as it is. error: what it adds to the model's."""
+    """One way to store a weight. bits: of its palette, None leaves it as it is; error: what it adds."""
 
-    treatment: Treatment | None
+    bits: int | None
     size_bytes: int
     error: float
 
@@ -72,13 +70,13 @@ def _price(larger: Choice, smaller: Choice) -> float:
     return (smaller.error - larger.error) / (larger.size_bytes - smaller.size_bytes)
 
 
-def plan_after(steps: Sequence[Step]) -> dict[str, dict[str, Treatment]]:
-    """Part -> weight -> treatment, after `steps`."""
-    plan: dict[str, dict[str, Treatment]] = {}
+def plan_after(steps: Sequence[Step]) -> dict[str, dict[str, int]]:
+    """Part -> weight -> bits, after `steps`."""
+    plan: dict[str, dict[str, int]] = {}
     for step in steps:
         part, weight = step.name
-        if step.choice.treatment is not None:
-            plan.setdefault(part, {})[weight] = step.choice.treatment
+        if step.choice.bits is not None:
+            plan.setdefault(part, {})[weight] = step.choice.bits
     return plan
 
 

@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from audio2img.compression.drawing import Inputs
+from audio2img.compression.palettes import palettize
 from audio2img.compression.program import Weight, find_weights, read_weights
-from audio2img.compression.schemes import Treatment, parse_treatment, write_treatment
-from audio2img.compression.tensors import approximate
 from audio2img.compression.workers import spread
 from audio2img.mlprogram.graph import Graph, build_graph, to_compute_type
 from audio2img.mlprogram.mlpackage import Package
@@ -37,7 +36,7 @@ class Trial:
 
     part: str
     name: str
-    treatment: Treatment
+    bits: int
     source: Path
     calls: Path
 
@@ -58,8 +57,8 @@ class Loss:
         return -10 * math.log10(self.error) if self.error > 0 else math.inf
 
 
-Key = tuple[str, str, Treatment]
-"""Part, weight and what it becomes."""
+Key = tuple[str, str, int]
+"""Part, weight and bits."""
 
 
 def save_calls(path: Path, calls: Sequence[Inputs]) -> None:
@@ -94,7 +93,7 @@ def run_trials(
     workers = n_workers or max(1, min(os.cpu_count() or 1, len(left) // TRIALS_PER_WORKER))
     with journal.open("a", encoding="utf-8") as file:
         for trial, loss in spread(run_trial, left, workers):
-            row = [trial.part, trial.name, write_treatment(trial.treatment), loss.error, loss.weight_error]
+            row = [trial.part, trial.name, trial.bits, loss.error, loss.weight_error]
             file.write(json.dumps(row) + "\n")
             file.flush()
             losses[_key(trial)] = loss
@@ -103,7 +102,7 @@ def run_trials(
 
 
 def _key(trial: Trial) -> Key:
-    return trial.part, trial.name, trial.treatment
+    return trial.part, trial.name, trial.bits
 
 
 def _read_journal(path: Path) -> Iterator[tuple[Key, Loss]]:
@@ -111,8 +110,8 @@ def _read_journal(path: Path) -> Iterator[tuple[Key, Loss]]:
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            part, name, treatment, error, weight_error = json.loads(line)
-            yield (part, name, parse_treatment(treatment)), Loss(error, weight_error)
+            part, name, bits, error, weight_error = json.loads(line)
+            yield (part, name, bits), Loss(error, weight_error)
         except (ValueError, TypeError):
             return
 
@@ -141,13 +140,13 @@ def run_trial(trial: Trial) -> Loss:
     """Compress one weight and compare the part's answers."""
     bench = _open_bench(trial.source, trial.calls)
     weight = bench.weights[trial.name]
-    decoded, fit = approximate(read_weights(bench.package, weight), weight.axis, trial.treatment)
-    model = ReferenceModel(bench.package, with_constants(bench.graph, {trial.name: decoded}))
+    palettized = palettize(read_weights(bench.package, weight), trial.bits)
+    model = ReferenceModel(bench.package, with_constants(bench.graph, {trial.name: palettized.decode()}))
     errors = [
         relative_error(answer, model.predict(call))
         for call, answer in zip(bench.calls, bench.answers, strict=True)
     ]
-    return Loss(float(np.mean(errors)), fit.relative_error)
+    return Loss(float(np.mean(errors)), palettized.fit.relative_error)
 
 
 def with_constants(graph: Graph, values: Mapping[str, Array]) -> Graph:

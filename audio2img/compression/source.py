@@ -10,8 +10,7 @@ from audio2img.compression import folders
 from audio2img.compression.drawing import DEFAULT_PROMPTS
 from audio2img.compression.package import plan_package
 from audio2img.compression.program import Weight, find_weights, has_infinity
-from audio2img.compression.recipes import UNET_PARTS, read_recipe
-from audio2img.compression.schemes import Treatment
+from audio2img.compression.recipes import UNET_PARTS, Plan, check_bits, read_recipe
 from audio2img.errors import UsageError
 from audio2img.mlprogram.mlpackage import Package
 
@@ -26,15 +25,15 @@ WORDS_REMEDY = "ask for fewer bits, or start from the original"
 
 @dataclass(frozen=True)
 class Options:
-    """How to compress: one of treatment, recipe and min_psnr_db says it.
+    """How to compress: one of bits, recipe and min_psnr_db says it.
 
-    treatment: the same for every weight; recipe: a file that says what each becomes (recipe_name: which
+    bits: the same for every weight; recipe: a file that says what each becomes (recipe_name: which
     of several in it); min_psnr_db: mixed bits that keep so much signal of the denoised latents.
     parts: the parts to compress; None for all, with min_psnr_db for the UNet. prompts: what is drawn to
     measure; measure: False draws nothing. n_workers: processes, None chooses.
     """
 
-    treatment: Treatment | None = None
+    bits: int | None = None
     recipe: Path | None = None
     recipe_name: str | None = None
     min_psnr_db: float | None = None
@@ -86,23 +85,23 @@ def select_parts(source: Source, options: Options) -> dict[str, Mapping[str, Wei
     return selected
 
 
-def choose_treatments(source: Source, options: Options) -> dict[str, dict[str, Treatment]]:
-    """Part -> weight -> what it becomes, by options.treatment or options.recipe.
+def choose_bits(source: Source, options: Options) -> dict[str, dict[str, int]]:
+    """Part -> weight -> bits, by options.bits or options.recipe.
 
     Weights that would not get smaller are left out. Raises UsageError if none would, or the recipe
     is one for another model.
     """
     selected = select_parts(source, options)
-    plan: Mapping[str, Mapping[str, Treatment]]
+    plan: Plan
     if options.recipe is not None:
         plan = read_recipe(options.recipe, source.weights, options.recipe_name)
     else:
-        assert options.treatment is not None
-        plan = {part: dict.fromkeys(weights, options.treatment) for part, weights in selected.items()}
-    chosen: dict[str, dict[str, Treatment]] = {}
-    for part, treatments in plan.items():
+        assert options.bits is not None
+        plan = {part: dict.fromkeys(weights, check_bits(options.bits)) for part, weights in selected.items()}
+    chosen: dict[str, dict[str, int]] = {}
+    for part, rows in plan.items():
         weights = source.weights[part]
-        smaller = {name: one for name, one in treatments.items() if one.bits < weights[name].bits}
+        smaller = {name: one for name, one in rows.items() if one < weights[name].bits}
         if smaller and part in selected:
             chosen[part] = smaller
     if not chosen:

@@ -6,20 +6,11 @@ mlmodel/format/MIL.proto.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
 
 from audio2img.mlprogram.mil import BlobReference, DataType, TensorType
 from audio2img.mlprogram.protobuf import BYTES, UINT64_MASK, VARINT
-
-IMMEDIATE_TYPES = {
-    np.dtype(np.int8): DataType.INT8,
-    np.dtype(np.int32): DataType.INT32,
-    np.dtype(np.uint32): DataType.UINT32,
-}
-"""NumPy types that `immediate` writes into a program."""
 
 
 def encode_varint(number: int) -> bytes:
@@ -67,14 +58,10 @@ def stored(tensor: TensorType, reference: BlobReference) -> bytes:
     return bytes_field(2, encode_value_type(tensor)) + bytes_field(5, place)
 
 
-def immediate(array: NDArray[np.generic]) -> bytes:
-    """A Value in the program itself: int32 as numbers, int8 and uint32 as packed bytes."""
-    tensor = TensorType(IMMEDIATE_TYPES[array.dtype], array.shape)
-    if tensor.dtype is DataType.INT32:
-        numbers = b"".join(encode_varint(int(element)) for element in array.reshape(-1))
-        content = bytes_field(2, bytes_field(1, numbers))
-    else:
-        content = bytes_field(7, bytes_field(1, array.astype(array.dtype.newbyteorder("<")).tobytes()))
+def immediate_shape(shape: tuple[int, ...]) -> bytes:
+    """A Value of uint32 numbers in the program itself, as packed bytes."""
+    tensor = TensorType(DataType.UINT32, (len(shape),))
+    content = bytes_field(7, bytes_field(1, struct.pack(f"<{len(shape)}I", *shape)))
     return bytes_field(2, encode_value_type(tensor)) + bytes_field(3, bytes_field(1, content))
 
 

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from audio2img.compression.package import PackagePlan
+from audio2img.compression.palettes import Fit, pack_bits, palettize
 from audio2img.compression.program import Weight, find_weights, read_weights
-from audio2img.compression.schemes import Treatment
-from audio2img.compression.tensors import Fit, encode_weights
 from audio2img.mlprogram.mlpackage import Package
 
 Work = TypeVar("Work")
@@ -43,7 +42,7 @@ class Task:
     name: str
     source: Path
     target: Path
-    treatment: Treatment
+    bits: int
     places: tuple[tuple[int, int], ...]
     n_elements: int
 
@@ -66,7 +65,7 @@ def make_tasks(part: str, plan: PackagePlan, target: Path) -> list[Task]:
             name,
             plan.source,
             target,
-            planned.treatment,
+            planned.bits,
             tuple((blob.start, blob.size) for blob in planned.blobs),
             planned.weight.n_elements,
         )
@@ -150,14 +149,15 @@ def run_task(task: Task) -> Done:
     """Compress one weight into its places."""
     package, weights = _open_package(task.source)
     weight = weights[task.name]
-    parts, fit = encode_weights(read_weights(package, weight), weight.axis, task.treatment)
+    done = palettize(read_weights(package, weight), task.bits)
+    parts = pack_bits(done.numbers.reshape(-1), task.bits).tobytes(), done.palette.tobytes()
     with task.target.open("r+b") as file:
         for (start, size), data in zip(task.places, parts, strict=True):
             if len(data) != size:
                 raise AssertionError(f"{task.name}: {len(data)} bytes for a place of {size}")
             file.seek(start)
             file.write(data)
-    return Done(task.part, task.name, tuple(zlib.crc32(data) for data in parts), fit)
+    return Done(task.part, task.name, tuple(zlib.crc32(data) for data in parts), done.fit)
 
 
 @lru_cache(maxsize=1)  # tasks of one part mostly follow each other
@@ -168,7 +168,7 @@ def _open_package(path: Path) -> tuple[Package, dict[str, Weight]]:
 
 def _is_intact(task: Task, done: Done) -> bool:
     """Whether the file has what `done` says was written."""
-    if len(done.checksums) != len(task.places) or done.fit.n_elements != task.n_elements:
+    if len(done.checksums) != len(task.places):
         return False
     with task.target.open("rb") as file:
         for (start, size), checksum in zip(task.places, done.checksums, strict=True):
@@ -180,7 +180,7 @@ def _is_intact(task: Task, done: Done) -> bool:
 
 def _to_line(done: Done) -> str:
     fit = done.fit
-    row = [done.part, done.name, list(done.checksums), fit.n_elements, fit.signal, fit.error]
+    row = [done.part, done.name, list(done.checksums), fit.signal, fit.error]
     return json.dumps(row) + "\n"
 
 
@@ -190,7 +190,7 @@ def read_journal(path: Path) -> Iterator[Done]:
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            part, name, checksums, n_elements, sum_signal, error = json.loads(line)
-            yield Done(part, name, tuple(checksums), Fit(n_elements, sum_signal, error))
+            part, name, checksums, sum_signal, error = json.loads(line)
+            yield Done(part, name, tuple(checksums), Fit(sum_signal, error))
         except (ValueError, TypeError):
             return

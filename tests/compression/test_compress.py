@@ -14,13 +14,12 @@ import pytest
 
 from audio2img.compression import workers
 from audio2img.compression.job import compress
+from audio2img.compression.palettes import PALETTE_TYPES, palettize
 from audio2img.compression.results import Result
-from audio2img.compression.schemes import Linear, Palette, Treatment
 from audio2img.compression.source import Options
-from audio2img.compression.tensors import approximate
 from audio2img.errors import ModelError, UsageError
 from audio2img.mlprogram.graph import build_graph
-from audio2img.mlprogram.mil import DataType, parse_model
+from audio2img.mlprogram.mil import DataType
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.reference import ReferenceModel
 
@@ -32,15 +31,6 @@ BIAS = RNG.standard_normal(32).astype(np.float16)
 MASK = np.where(np.tri(64, dtype=bool), 0, -np.inf).astype(np.float16)
 INPUT = {"x": RNG.standard_normal((1, 16, 4, 4)).astype(np.float16)}
 LARGE = {"kernel": KERNEL, "matrix": MATRIX, "columns": COLUMNS}
-AXES = {"kernel": 0, "matrix": 0, "columns": 1}
-
-FOUR_BITS = Palette(4)
-TREATMENTS: tuple[Treatment, ...] = (
-    *(Palette(bits) for bits in (1, 2, 3, 4, 6, 8)),
-    Palette(4, 8),
-    Palette(3, 16),
-    Linear(),
-)
 
 
 def quiet(label: str, done: float) -> None:
@@ -105,18 +95,19 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def run(source: Path, dest: Path, treatment: Treatment = FOUR_BITS, **options: Any) -> Result:
-    return compress(source, dest, Options(treatment, measure=False, **options), quiet)
+def run(source: Path, dest: Path, bits: int = 4, **options: Any) -> Result:
+    return compress(source, dest, Options(bits, measure=False, **options), quiet)
 
 
-@pytest.mark.parametrize("treatment", TREATMENTS, ids=str)
-def test_what_is_written_is_read(network: Path, tmp_path: Path, treatment: Treatment) -> None:
+@pytest.mark.parametrize("bits", PALETTE_TYPES)
+def test_what_is_written_is_read(network: Path, tmp_path: Path, bits: int) -> None:
     before = contents(network)
-    result = run(network, tmp_path / "small", treatment)
+    result = run(network, tmp_path / "small", bits)
     package = Package(tmp_path / "small" / "net.mlpackage")
     constants = build_graph(package).constants
     for name, original in LARGE.items():
-        expected, fit = approximate(original, AXES[name], treatment)
+        known = palettize(original, bits)
+        expected, fit = known.decode(), known.fit
         np.testing.assert_array_equal(constants[name], expected.astype(np.float32))
         (layer,) = [one for one in result.parts[0].layers if one.name == name]
         assert layer.snr_db == pytest.approx(fit.snr_db)
@@ -128,30 +119,32 @@ def test_what_is_written_is_read(network: Path, tmp_path: Path, treatment: Treat
     assert contents(network) == before
 
 
-@pytest.mark.parametrize("treatment", TREATMENTS, ids=str)
-def test_the_answer_is_near(network: Path, tmp_path: Path, treatment: Treatment) -> None:
-    run(network, tmp_path / "small", treatment)
+@pytest.mark.parametrize("bits", PALETTE_TYPES)
+def test_the_answer_is_near(network: Path, tmp_path: Path, bits: int) -> None:
+    run(network, tmp_path / "small", bits)
     exact = ReferenceModel(Package(network / "net.mlpackage")).predict(INPUT)["out"]
     near = ReferenceModel(Package(tmp_path / "small" / "net.mlpackage")).predict(INPUT)["out"]
     shown = np.isfinite(exact)
     np.testing.assert_array_equal(np.isfinite(near), shown)
     error = np.sqrt(np.square(exact[shown] - near[shown]).mean())
-    assert error < {1: 1.2, 2: 1.0, 3: 0.7, 4: 0.4}.get(treatment.bits, 0.1) * exact[shown].std()
+    assert error < {1: 1.2, 2: 1.0, 4: 0.4}.get(bits, 0.1) * exact[shown].std()
+
+
+def set_opset(network: Path, opset: str) -> Path:
+    """The same program in another opset: what it uses is written alike in all of them."""
+    (model,) = network.rglob("model.mlmodel")
+    model.write_bytes(model.read_bytes().replace(b"CoreML6", opset.encode()))
+    return network
 
 
 @pytest.mark.parametrize(
-    ("treatment", "opset", "version", "kind"),
-    [
-        (Palette(6), "CoreML6", 7, DataType.UINT8),
-        (Palette(4, 8), "CoreML8", 9, DataType.UINT4),
-        (Palette(3), "CoreML8", 9, DataType.UINT3),
-    ],
-    ids=str,
+    ("opset", "kind", "lut_shape"),
+    [("CoreML7", DataType.UINT8, (64,)), ("CoreML8", DataType.UINT6, (1, 1, 1, 1, 64, 1))],
 )
-def test_the_package_asks_for_the_system_it_needs(
-    network: Path, tmp_path: Path, treatment: Palette, opset: str, version: int, kind: DataType
+def test_a_palette_has_the_form_of_its_system(
+    network: Path, tmp_path: Path, opset: str, kind: DataType, lut_shape: tuple[int, ...]
 ) -> None:
-    run(network, tmp_path / "small", treatment)
+    run(set_opset(network, opset), tmp_path / "small", 6)
     package = Package(tmp_path / "small" / "net.mlpackage")
     function = package.load_function()
     (operation,) = [one for one in function.operations if one.name == "kernel"]
@@ -160,15 +153,20 @@ def test_the_package_asks_for_the_system_it_needs(
         **{name: arguments[0].value for name, arguments in operation.inputs.items()},
     }
     assert function.opset == opset
-    assert parse_model(memoryview(package.model_path.read_bytes())).version == version
     assert parameters["indices"].type.dtype is kind
-    groups = 32 // treatment.group_size if treatment.group_size else 1
-    size = 1 << treatment.bits
-    assert parameters["lut"].type.shape == ((size,) if version == 7 else (groups, 1, 1, 1, size, 1))
+    assert parameters["lut"].type.shape == lut_shape
+    expected = palettize(KERNEL, 6).decode().astype(np.float32)
+    np.testing.assert_array_equal(build_graph(package).constants["kernel"], expected)
+
+
+def test_a_program_for_a_system_without_palettes_is_refused(network: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="CoreML5"):
+        run(set_opset(network, "CoreML5"), tmp_path / "small")
+    assert list(tmp_path.iterdir()) == [network]
 
 
 def test_the_file_is_as_small_as_promised(network: Path, tmp_path: Path) -> None:
-    result = run(network, tmp_path / "small", Palette(4))
+    result = run(network, tmp_path / "small", 4)
     n_weights = KERNEL.size + MATRIX.size + COLUMNS.size
     luts = 2 * 16 * 2 + 16 * 4
     assert sum(layer.size_bytes for layer in result.parts[0].layers) == n_weights // 2 + luts
@@ -179,31 +177,22 @@ def test_the_file_is_as_small_as_promised(network: Path, tmp_path: Path) -> None
 
 
 def test_two_runs_give_the_same_bytes(network: Path, tmp_path: Path) -> None:
-    run(network, tmp_path / "one", Palette(4, 8))
-    run(network, tmp_path / "two", Palette(4, 8), n_workers=2)
+    run(network, tmp_path / "one", 4)
+    run(network, tmp_path / "two", 4, n_workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_a_palette_can_be_made_smaller(network: Path, tmp_path: Path) -> None:
-    run(network, tmp_path / "eight", Palette(8))
-    run(tmp_path / "eight", tmp_path / "four", Palette(4))
+    run(network, tmp_path / "eight", 8)
+    run(tmp_path / "eight", tmp_path / "four", 4)
     eight = build_graph(Package(tmp_path / "eight" / "net.mlpackage")).constants
     four = build_graph(Package(tmp_path / "four" / "net.mlpackage")).constants
-    for name, axis in AXES.items():
-        source = np.asarray(eight[name]).astype(LARGE[name].dtype)
-        np.testing.assert_array_equal(four[name], approximate(source, axis, Palette(4))[0].astype(np.float32))
+    for name, original in LARGE.items():
+        source = np.asarray(eight[name]).astype(original.dtype)
+        np.testing.assert_array_equal(four[name], palettize(source, 4).decode().astype(np.float32))
     with pytest.raises(UsageError, match="smaller"):
-        run(tmp_path / "four", tmp_path / "six", Palette(6))
+        run(tmp_path / "four", tmp_path / "six", 6)
     assert not (tmp_path / "six").exists()
-
-
-def test_the_newer_form_of_an_older_palette_is_refused(network: Path, tmp_path: Path) -> None:
-    """A program for macOS 15 has no place for the older form, which would stay in part of it."""
-    run(network, tmp_path / "two", Palette(2))
-    recipe = tmp_path / "recipe.json"
-    recipe.write_text(json.dumps({"format": 1, "parts": {"net": {"kernel": "palette1/8"}}}))
-    with pytest.raises(UsageError, match="constexpr_lut_to_dense"):
-        compress(tmp_path / "two", tmp_path / "no", Options(recipe=recipe, measure=False), quiet)
 
 
 def test_other_files_come_along(network: Path, tmp_path: Path) -> None:
@@ -224,7 +213,7 @@ def test_other_files_come_along(network: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_is_there_and_honest(network: Path, tmp_path: Path) -> None:
-    run(network, tmp_path / "small", Palette(8))
+    run(network, tmp_path / "small", 8)
     folder = tmp_path / "small" / "compression"
     report = json.loads((folder / "report.json").read_text())
     assert report["latents_db"] is None
@@ -323,7 +312,7 @@ def interrupted_run(source: Path, dest: Path, after: int) -> Path:
                 raise PowerCutError
 
     with pytest.raises(PowerCutError):
-        compress(source, dest, Options(Palette(4), measure=False), progress)
+        compress(source, dest, Options(4, measure=False), progress)
     assert not dest.exists()
     (work,) = dest.parent.glob(f".{dest.name}.compress-*")
     return work
@@ -378,6 +367,6 @@ def test_another_source_is_not_mixed_with_old_work(tools: Any, network: Path, tm
     write_network(tools, network, kernel=-KERNEL)
     run(network, tmp_path / "small")
     constants = build_graph(Package(tmp_path / "small" / "net.mlpackage")).constants
-    expected, _ = approximate(-KERNEL, 0, Palette(4))
+    expected = palettize(-KERNEL, 4).decode()
     np.testing.assert_array_equal(constants["kernel"], expected.astype(np.float32))
     assert not list(tmp_path.glob(".*"))

@@ -22,7 +22,6 @@ from audio2img.compression.evaluate import MemoryEvaluator, WrittenEvaluator, op
 from audio2img.compression.job import compress
 from audio2img.compression.program import find_weights
 from audio2img.compression.rig import draw_all
-from audio2img.compression.schemes import Palette
 from audio2img.compression.search import (
     Choice,
     Step,
@@ -49,7 +48,7 @@ def make_rows(errors: Sequence[Sequence[float]], sizes: Sequence[int]) -> Rows:
     return {
         ("unet", f"weight{index}"): [
             Choice(None, 16 * size, 0.0),
-            *(Choice(Palette(b), b * size, error) for b, error in zip((8, 4, 2), row, strict=True)),
+            *(Choice(b, b * size, error) for b, error in zip((8, 4, 2), row, strict=True)),
         ]
         for index, (row, size) in enumerate(zip(errors, sizes, strict=True))
     }
@@ -114,7 +113,7 @@ def test_one_weight_does_not_hold_up_the_others() -> None:
     plan = plan_after(kept)["unet"]
     assert "weight3" not in plan
     assert len(plan) == 11
-    assert set(plan.values()) == {Palette(2)}
+    assert set(plan.values()) == {2}
 
 
 def test_nothing_can_be_taken() -> None:
@@ -156,7 +155,7 @@ def test_trials_are_not_run_twice(text_encoder: Package, tmp_path: Path) -> None
     ids = np.random.default_rng(0).integers(0, 600, (2, 1, 77)).astype(np.float32)
     save_calls(tmp_path / "calls.npz", [{"input_ids": one} for one in ids])
     trials = [
-        Trial("text_encoder", name, Palette(bits), text_encoder.path, tmp_path / "calls.npz")
+        Trial("text_encoder", name, bits, text_encoder.path, tmp_path / "calls.npz")
         for name in names
         for bits in (2, 4)
     ]
@@ -168,7 +167,7 @@ def test_trials_are_not_run_twice(text_encoder: Package, tmp_path: Path) -> None
     assert seen == [(4, 6), (5, 6), (6, 6)]
     assert first.items() <= second.items()
     for name in names:
-        two, four = (second["text_encoder", name, Palette(bits)] for bits in (2, 4))
+        two, four = (second["text_encoder", name, bits] for bits in (2, 4))
         assert two.error > four.error > 0
         assert two.weight_error > four.weight_error > 0
         assert 5 < two.psnr_db < four.psnr_db < 100
@@ -229,7 +228,7 @@ def test_both_ways_to_measure_agree(
     models = open_reference_models(bundle, packages)
     probes = make_probes(PROMPT)
     before = draw_all(bundle, models, probes, lambda done, total: None)
-    plan = {"text_encoder": dict.fromkeys(weights["text_encoder"], Palette(4))}
+    plan = {"text_encoder": dict.fromkeys(weights["text_encoder"], 4)}
     in_memory = MemoryEvaluator(bundle, packages, weights, models, probes, before)
     written = WrittenEvaluator(bundle, packages, models, probes, before, tmp_path / "trial")
     signals = [one.measure(plan, lambda: None) for one in (in_memory, written)]

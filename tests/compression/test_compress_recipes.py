@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 
 from audio2img.compression.job import compress
-from audio2img.compression.recipes import read_recipe, write_recipe
-from audio2img.compression.schemes import (
-    Linear,
-    Palette,
-    Treatment,
-    parse_treatment,
-    write_treatment,
-)
+from audio2img.compression.recipes import palette_name, parse_palette, read_recipe, write_recipe
 from audio2img.compression.source import Options
 from audio2img.errors import InputError, UsageError
 
@@ -43,23 +36,23 @@ def save(path: Path, content: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("treatment", [Palette(6), Palette(4, 16), Palette(3, 1), Linear()], ids=str)
-def test_treatments_come_back(treatment: Treatment) -> None:
-    assert parse_treatment(write_treatment(treatment)) == treatment
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8])
+def test_names_of_palettes_come_back(bits: int) -> None:
+    assert parse_palette(palette_name(bits)) == bits
 
 
 @pytest.mark.parametrize(
-    "text", ["", "palette", "palette5", "palette4/-3", "palette6/x", "linear4", "6", "palette-4"]
+    "text", ["", "palette", "palette5", "palette3", "palette4/16", "linear8", "6", "palette-4"]
 )
-def test_what_is_no_treatment_is_refused(text: str) -> None:
+def test_what_is_no_palette_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        parse_treatment(text)
+        parse_palette(text)
 
 
 def test_our_recipe_comes_back(tmp_path: Path) -> None:
-    plan: dict[str, dict[str, Treatment]] = {
-        "text_encoder": {"embeddings_weight_to_fp16": Linear()},
-        "unet": {"unet_conv_in_weight_to_fp16": Palette(4, 16)},
+    plan: dict[str, dict[str, int]] = {
+        "text_encoder": {"embeddings_weight_to_fp16": 8},
+        "unet": {"unet_conv_in_weight_to_fp16": 4},
     }
     assert read_recipe(save(tmp_path / "r.json", write_recipe(plan)), WEIGHTS) == plan
 
@@ -69,9 +62,7 @@ def test_apples_layers_are_found_by_name(tmp_path: Path) -> None:
         tmp_path / "r.json", {"model_version": "x", "recipes": {"recipe_4.50_bit_mixedpalette": APPLE}}
     )
     names = WEIGHTS["unet"]
-    assert read_recipe(path, WEIGHTS) == {
-        "unet": {names[0]: Palette(8), names[1]: Palette(4), names[3]: Palette(1)}
-    }
+    assert read_recipe(path, WEIGHTS) == {"unet": {names[0]: 8, names[1]: 4, names[3]: 1}}
 
 
 def test_apples_layers_are_found_in_both_halves_of_a_unet(tmp_path: Path) -> None:
@@ -79,8 +70,8 @@ def test_apples_layers_are_found_in_both_halves_of_a_unet(tmp_path: Path) -> Non
     names = WEIGHTS["unet"]
     plan = read_recipe(path, {"unet_chunk1": names[:2], "unet_chunk2": names[2:]})
     assert plan == {
-        "unet_chunk1": {names[0]: Palette(8), names[1]: Palette(4)},
-        "unet_chunk2": {names[3]: Palette(1)},
+        "unet_chunk1": {names[0]: 8, names[1]: 4},
+        "unet_chunk2": {names[3]: 1},
     }
 
 
@@ -91,7 +82,7 @@ def test_one_of_several_recipes_is_chosen(tmp_path: Path) -> None:
     assert "small, large" in caught.value.remedy
     with pytest.raises(UsageError, match="'medium'"):
         read_recipe(path, WEIGHTS, "medium")
-    assert read_recipe(path, WEIGHTS, "large")["unet"] == {"unet_conv_in_weight_to_fp16": Palette(8)}
+    assert read_recipe(path, WEIGHTS, "large")["unet"] == {"unet_conv_in_weight_to_fp16": 8}
 
 
 def test_a_recipe_for_another_model_is_refused(tmp_path: Path) -> None:
@@ -137,7 +128,7 @@ def test_a_model_made_by_its_own_recipe_is_the_same(mini_bundle: Path, tmp_path:
             path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packages if path.is_file()
         }
 
-    first = run("first", Options(Palette(2), parts=("vae_encoder",), measure=False))
+    first = run("first", Options(2, parts=("vae_encoder",), measure=False))
     recipe = tmp_path / "first" / "compression" / "recipe.json"
     assert run("second", Options(recipe=recipe, measure=False)) == first
     assert len(first) == 3

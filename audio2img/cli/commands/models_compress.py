@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from audio2img.compression.source import Options
 
 DEFAULT_MIN_PSNR = 35.0  # dB; about what 6 bits for every weight keep
-BITS = ("8", "6", "4", "3", "2", "1")
+BITS = ("8", "6", "4", "2", "1")
 
 
 class Talk:
@@ -83,13 +83,6 @@ def _parse_parts(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.argument("source", metavar="SOURCE")
 @click.argument("dest", type=click.Path(), metavar="DEST")
 @click.option("--bits", type=click.Choice(BITS), show_default="6", help="Palettes of 2^BITS values.")
-@click.option(
-    "--group-size",
-    type=NumberRange(1),
-    metavar="N",
-    help="One palette for every N output channels instead of one a weight; needs macOS 15 to run.",
-)
-@click.option("--linear", is_flag=True, help="8-bit integers with a scale a channel instead of palettes.")
 @click.option("--mixed", is_flag=True, help="For each weight its own bits, as few as --min-psnr allows.")
 @click.option(
     "--min-psnr",
@@ -151,8 +144,6 @@ def _summary(result: Result) -> str:
 
 def _options(
     bits: str | None,
-    group_size: int | None,
-    linear: bool,
     mixed: bool,
     min_psnr: float | None,
     recipe: str | None,
@@ -166,11 +157,9 @@ def _options(
     from pathlib import Path
 
     from audio2img.compression.drawing import DEFAULT_PROMPTS
-    from audio2img.compression.schemes import Linear, Palette, Treatment
     from audio2img.compression.source import Options
 
     ways = {
-        "--linear": linear,
         "--mixed": mixed,
         "--recipe": recipe is not None,
         "--bits": bits is not None,
@@ -184,13 +173,10 @@ def _options(
     ):
         if is_given and not ways[needed]:
             raise click.UsageError(f"{name} needs {needed}")
-    if group_size is not None and asked not in ([], ["--bits"]):
-        raise click.UsageError(f"--group-size and {asked[0]} do not go together")
     if mixed and no_measure:
         raise click.UsageError("--mixed measures: leave out --no-measure")
-    treatment: Treatment | None = Linear() if linear else Palette(int(bits or 6), group_size or 0)
     return Options(
-        treatment=None if recipe or mixed else treatment,
+        bits=None if recipe or mixed else int(bits or 6),
         recipe=None if recipe is None else Path(recipe),
         recipe_name=recipe_name,
         min_psnr_db=(DEFAULT_MIN_PSNR if min_psnr is None else min_psnr) if mixed else None,
