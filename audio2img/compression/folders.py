@@ -5,36 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from audio2img.backends.coreml.layout import TOKENIZER_FILES, find_layout
+from audio2img.backends.coreml.layout import COMPILED_NAMES, TOKENIZER_FILES, find_layout
 from audio2img.backends.coreml.settings import MAX_SIDECAR_BYTES, SIDECAR_NAME
 from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import MachineError, ModelError, UsageError, reason_of
-from audio2img.files import read_bounded
+from audio2img.files import read_bounded, sync_file, sync_folder
 from audio2img.foreign_json import parse_json
-
-PART_NAMES = {
-    "textencoder2": "text_encoder_2",
-    "text_encoder_2": "text_encoder_2",
-    "textencoder": "text_encoder",
-    "text_encoder": "text_encoder",
-    "unetchunk1": "unet_chunk1",
-    "unet_chunk1": "unet_chunk1",
-    "unetchunk2": "unet_chunk2",
-    "unet_chunk2": "unet_chunk2",
-    "unet": "unet",
-    "vaedecoder": "vae_decoder",
-    "vae_decoder": "vae_decoder",
-    "vaeencoder": "vae_encoder",
-    "vae_encoder": "vae_encoder",
-    "safetychecker": "safety_checker",
-    "safety_checker": "safety_checker",
-}
-"""How the name of a package ends (in lower case), in either of Apple's layouts -> the part it holds."""
 
 REPORT_FOLDER = "compression"
 """In a compressed model: the report, its pictures and the recipe."""
@@ -66,11 +46,12 @@ def find_root(folder: Path) -> Path:
 
 def part_name(package: Path) -> str:
     """unet for Stable_Diffusion_version_x_unet.mlpackage and Unet.mlpackage; else the file's name."""
-    stem = package.stem
-    for ending, part in PART_NAMES.items():
-        if stem.lower() == ending or stem.lower().endswith("_" + ending):
-            return part
-    return stem
+    stem = package.stem.lower()
+    for part, compiled in COMPILED_NAMES.items():
+        for ending in (part, compiled.lower()):
+            if stem == ending or stem.endswith("_" + ending):
+                return part
+    return package.stem
 
 
 def check_destination(source: Path, dest: Path) -> None:
@@ -159,12 +140,11 @@ def size_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make everything under `folder` survive a power cut, as far as the system can."""
+def sync_all(folder: Path) -> None:
+    """Make everything under `folder` outlive a power cut, as far as the system can. Raises OSError."""
     for path in [*folder.rglob("*"), folder]:
-        with contextlib.suppress(OSError):  # Windows syncs neither folders nor what is open for reading
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("r+b") as file:
+                sync_file(file.fileno())

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from audio2img.compression.evaluate import (
-    Evaluator,
-    MemoryEvaluator,
-    WrittenEvaluator,
-)
+from audio2img.compression.package import Writer
 from audio2img.compression.palettes import palette_bytes, palette_errors
 from audio2img.compression.program import Weight, read_weights
+from audio2img.compression.progress import Count
 from audio2img.compression.rig import Rig
 from audio2img.compression.search import (
     Choice,
@@ -22,9 +19,9 @@ from audio2img.compression.search import (
     mean_db,
     plan_after,
 )
-from audio2img.compression.sensitivity import Key, Loss, Trial, run_trials
+from audio2img.compression.sensitivity import Key, Trial, run_trials, save_calls
 from audio2img.errors import UsageError
-from audio2img.mlprogram.mlpackage import Package
+from audio2img.files import temporary_folder
 
 MIXED_BITS = (2, 4, 6, 8)
 """The palettes that are tried; a weight may also stay as it is."""
@@ -37,33 +34,24 @@ Weights = Mapping[str, Mapping[str, Weight]]
 
 
 def find_mixed_plan(
-    packages: Mapping[str, Package],
-    weights: Weights,
-    rig: Rig,
-    wished_db: float,
-    work: Path,
-    n_workers: int | None,
-    progress: Callable[[str, float], None],
+    writer: Writer, weights: Weights, rig: Rig, wished_db: float, work: Path
 ) -> dict[str, dict[str, int]]:
     """The smallest plan for `weights` whose latents keep `wished_db`: part -> weight -> bits.
 
     work: a folder where trials are kept. Raises UsageError if nothing can be compressed so.
     """
-    losses = _measure_losses(packages, weights, rig, work, n_workers, progress)
-    evaluator = _make_evaluator(packages, weights, rig, work)
+    if rig.runtime == "reference":
+        losses = _try_weights(writer, weights, rig, work)
+    else:  # a trial would be compiled by Core ML, which takes long
+        losses = _compare_weights(writer, weights)
     measured: list[float] = []
 
     def measure(taken: Sequence[Step]) -> float:
-        label = f"looking for {wished_db:g} dB, plan {len(measured) + 1}"
-        drawn = 0
-
-        def on_probe() -> None:
-            nonlocal drawn
-            drawn += 1
-            progress(label, drawn / len(rig.probes))
-
-        progress(label, 0.0)
-        measured.append(mean_db(evaluator.measure(plan_after(taken), on_probe)))
+        label, plan = f"looking for {wished_db:g} dB, plan {len(measured) + 1}", plan_after(taken)
+        with temporary_folder(work) as folder:
+            writer.write(plan, folder, label)
+            count = Count(writer.progress, label, len(rig.probes))
+            measured.append(mean_db(rig.try_latents(writer.paths(plan, folder), count)))
         return measured[-1]
 
     kept = find_smallest(find_steps(make_choices(weights, losses)), measure, wished_db)
@@ -76,15 +64,14 @@ def find_mixed_plan(
     return plan_after(kept)
 
 
-def make_choices(weights: Weights, losses: Mapping[Key, Loss]) -> dict[Name, list[Choice]]:
+def make_choices(weights: Weights, losses: Mapping[Key, float]) -> dict[Name, list[Choice]]:
     """What each weight may become, with its size and the error that it adds."""
     choices: dict[Name, list[Choice]] = {}
     for part, rows in weights.items():
         for name, weight in rows.items():
-            row = [Choice(None, weight.n_elements * weight.bits // 8, 0.0)]
+            row = [Choice(None, weight.size_bytes, 0.0)]
             for bits in _choices(weight):
-                size = palette_bytes(weight.tensor, bits)
-                row.append(Choice(bits, size, losses[part, name, bits].error))
+                row.append(Choice(bits, palette_bytes(weight.tensor, bits), losses[part, name, bits]))
             choices[part, name] = row
     return choices
 
@@ -93,58 +80,40 @@ def _choices(weight: Weight) -> tuple[int, ...]:
     return tuple(bits for bits in MIXED_BITS if bits < weight.bits)
 
 
-def _measure_losses(
-    packages: Mapping[str, Package],
-    weights: Weights,
-    rig: Rig,
-    work: Path,
-    n_workers: int | None,
-    progress: Callable[[str, float], None],
-) -> dict[Key, Loss]:
-    """The loss of every weight at every number of bits."""
-    if rig.runtime != "reference":
-        return _weight_losses(packages, weights, progress)
+def _try_weights(writer: Writer, weights: Weights, rig: Rig, work: Path) -> dict[Key, float]:
+    """What every weight loses at every number of bits, by trying it alone."""
+    calls = {part: work / f"{part}.calls.npz" for part in weights}
+    for part, path in calls.items():
+        save_calls(path, rig.calls[part])
     trials = [
-        Trial(part, name, bits, packages[part].path, rig.calls[part])
+        Trial(part, name, bits, writer.packages[part].path, calls[part])
         for part, rows in weights.items()
         for name, weight in rows.items()
         for bits in _choices(weight)
         if bits != ESTIMATED_BITS
     ]
-
-    def on_done(done: int, total: int) -> None:
-        progress("trying every weight alone", done / max(1, total))
-
-    losses = run_trials(trials, work / "trials.jsonl", n_workers, on_done)
+    count = Count(writer.progress, "trying every weight alone", len(trials))
+    losses = run_trials(trials, work / "trials.jsonl", writer.n_workers, count)
     for part, rows in weights.items():
         for name, weight in rows.items():
             if weight.bits > ESTIMATED_BITS:
-                known = losses[part, name, ESTIMATED_FROM]
-                (weight_error,) = palette_errors(read_weights(packages[part], weight), (ESTIMATED_BITS,))
-                ratio = weight_error / known.weight_error if known.weight_error else 0.0
-                losses[part, name, ESTIMATED_BITS] = Loss(known.error * ratio, weight_error)
+                values = read_weights(writer.packages[part], weight)
+                known, wanted = palette_errors(values, (ESTIMATED_FROM, ESTIMATED_BITS))
+                ratio = wanted / known if known else 0.0
+                losses[part, name, ESTIMATED_BITS] = ratio * losses[part, name, ESTIMATED_FROM]
     return losses
 
 
-def _weight_losses(
-    packages: Mapping[str, Package], weights: Weights, progress: Callable[[str, float], None]
-) -> dict[Key, Loss]:
-    """The same from the weights alone: a weight that is off by so much is taken to carry so much into
+def _compare_weights(writer: Writer, weights: Weights) -> dict[Key, float]:
+    """The same from the weights themselves: one that is off by so much is taken to carry so much into
     the part's answer, whichever it is."""
-    losses: dict[Key, Loss] = {}
-    total, done = sum(weight.n_elements for rows in weights.values() for weight in rows.values()), 0
+    losses: dict[Key, float] = {}
+    n_elements = sum(weight.n_elements for rows in weights.values() for weight in rows.values())
+    count = Count(writer.progress, "measuring every weight", n_elements)
     for part, rows in weights.items():
         for name, weight in rows.items():
             choices = _choices(weight)
-            errors = palette_errors(read_weights(packages[part], weight), choices)
-            for bits, error in zip(choices, errors, strict=True):
-                losses[part, name, bits] = Loss(error, error)
-            done += weight.n_elements
-            progress("measuring every weight", done / total)
+            errors = palette_errors(read_weights(writer.packages[part], weight), choices)
+            losses |= {(part, name, bits): error for bits, error in zip(choices, errors, strict=True)}
+            count.add(weight.n_elements)
     return losses
-
-
-def _make_evaluator(packages: Mapping[str, Package], weights: Weights, rig: Rig, work: Path) -> Evaluator:
-    if rig.runtime == "reference":
-        return MemoryEvaluator(rig.bundle, packages, weights, rig.models, rig.probes, rig.before)
-    return WrittenEvaluator(rig.bundle, packages, rig.models, rig.probes, rig.before, work / "trial")

@@ -36,6 +36,11 @@ class Weight:
     def n_elements(self) -> int:
         return math.prod(self.tensor.shape)
 
+    @property
+    def size_bytes(self) -> int:
+        """What its elements take now, without a palette."""
+        return self.n_elements * self.bits // 8
+
 
 def find_weights(function: Function, min_elements: int = MIN_ELEMENTS) -> dict[str, Weight]:
     """The program's float constants of more than `min_elements` elements, by name, in its order.
@@ -109,17 +114,8 @@ def has_infinity(package: Package, weight: Weight) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class ProgramEdit:
-    """What changes in a program.
-
-    relocate: where a value of the old weight file is in the new one; replace: new operations (encoded)
-    by the name of the result of the old ones.
-    """
-
-    relocate: Callable[[BlobReference], BlobReference]
-    replace: Mapping[str, bytes]
-
+Relocate = Callable[[BlobReference], BlobReference]
+"""Where a value of the old weight file is in the new one."""
 
 # Messages that hold values or operations, with the fields through which they are reached.
 _CONTENTS: dict[str, dict[int, str]] = {
@@ -142,37 +138,35 @@ _CONTENTS: dict[str, dict[int, str]] = {
 }
 
 
-def rewrite_model(model: memoryview, edit: ProgramEdit) -> bytes:
-    """The bytes of Model.proto's Model with `edit` applied; what is not concerned stays as it is.
+def rewrite_model(model: memoryview, replace: Mapping[str, bytes], relocate: Relocate) -> bytes:
+    """The bytes of Model.proto's Model with other operations and places; the rest stays as it is.
 
-    Raises WireError for damage.
+    replace: encoded operations by the name of the result of those they replace. Raises WireError for damage.
     """
-    return _rewrite("Model", model, edit)
+    return _rewrite("Model", model, replace, relocate)
 
 
-def _rewrite(kind: str, message: memoryview, edit: ProgramEdit) -> bytes:
+def _rewrite(kind: str, message: memoryview, replace: Mapping[str, bytes], relocate: Relocate) -> bytes:
     if kind == "BlobFile":
-        return _rewrite_reference(message, edit)
-    if kind == "Operation":
-        replacement = edit.replace.get(_result_name(message))
-        if replacement is not None:
-            return replacement
-    contents, out = _CONTENTS[kind], []
+        return _rewrite_reference(message, relocate)
+    if kind == "Operation" and (name := _result_name(message)) in replace:
+        return replace[name]
+    out = []
     for number, wire_type, value in iter_fields(message):
-        inner = contents.get(number)
-        new = value if inner is None else _rewrite(inner, as_bytes(value), edit)
+        inner = _CONTENTS[kind].get(number)
+        new = value if inner is None else _rewrite(inner, as_bytes(value), replace, relocate)
         out.append(wire.encode_field(number, wire_type, new))
     return b"".join(out)
 
 
-def _rewrite_reference(message: memoryview, edit: ProgramEdit) -> bytes:
+def _rewrite_reference(message: memoryview, relocate: Relocate) -> bytes:
     name, offset = "", 0
     for number, _, value in iter_fields(message):
         if number == 1:
             name = as_text(value)
         elif number == 2:
             offset = as_int(value)
-    moved = edit.relocate(BlobReference(name, offset))
+    moved = relocate(BlobReference(name, offset))
     return wire.bytes_field(1, moved.file_name) + wire.int_field(2, moved.offset)
 
 

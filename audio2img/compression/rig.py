@@ -1,15 +1,18 @@
-"""The model as it is, opened to be compared with: its parts, what they draw, what they were asked."""
+"""The model as it is, opened to be compared with: what it draws, and what it draws with other weights.
+
+Small models are drawn with in the reference runtime, on any machine; larger ones by Core ML, on a Mac.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.bundle import Bundle, load_bundle
-from audio2img.backends.coreml.runtime import Model
+from audio2img.backends.coreml.runtime import CoreMLModel, Model
 from audio2img.compression.drawing import (
     Drawing,
     Inputs,
@@ -17,97 +20,86 @@ from audio2img.compression.drawing import (
     Recorder,
     draw,
     drawing_parts,
+    psnr_db,
 )
-from audio2img.compression.evaluate import open_coreml_models, open_reference_models
-from audio2img.compression.sensitivity import save_calls
+from audio2img.compression.progress import Count, Progress
 from audio2img.errors import MachineError, ModelError
 from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.reference import ReferenceModel
 
 PACKAGES = "get the model as packages (.mlpackage)"
 N_CALLS = 4  # inputs of each part that trials of single weights use
+NO_SIGNAL_DB = 0.0
 
 Runtime = Literal["reference", "coreml"]
 
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """runtime: what runs the parts; before: what they draw of `probes`; calls: files of their inputs."""
+    """runtime: what runs the parts; before: what they draw of `probes`; calls: some of their inputs."""
 
     bundle: Bundle
     runtime: Runtime
     models: Mapping[str, Model]
     probes: Sequence[Probe]
-    before: list[Drawing]
-    calls: Mapping[str, Path]
+    before: Sequence[Drawing]
+    calls: Mapping[str, list[Inputs]]
+
+    def draw(self, packages: Mapping[str, Path], count: Count) -> list[Drawing]:
+        """The probes, drawn with these packages for some parts. Raises ModelError for useless ones."""
+        changed = {part: _open_part(path, self.runtime) for part, path in packages.items()}
+        return draw(self.bundle, {**self.models, **changed}, self.probes, count.add)
+
+    def try_latents(self, packages: Mapping[str, Path], count: Count) -> list[float]:
+        """The signal in dB that each probe's latents keep with packages that nobody will ask for again."""
+        changed = {part: self._open_once(path) for part, path in packages.items()}
+        try:
+            models = {**self.models, **changed}
+            after = draw(self.bundle, models, self.probes, count.add, decode=False)
+        except ModelError:  # weights so coarse that the answers are no numbers any more
+            return [NO_SIGNAL_DB] * len(self.probes)
+        return [psnr_db(one.latents, other.latents) for one, other in zip(self.before, after, strict=True)]
+
+    def _open_once(self, path: Path) -> Model:
+        if self.runtime == "reference":
+            return _open_part(path, self.runtime)
+        compiled = path.with_suffix(".mlmodelc")  # beside it, and not in the cache, which would keep it
+        apple.compile_package(path, compiled)
+        return CoreMLModel(compiled)
 
 
 def open_rig(
-    folder: Path,
-    packages: Mapping[str, Package],
-    probes: Sequence[Probe],
-    work: Path,
-    on_probe: Callable[[int, int], None],
+    folder: Path, packages: Mapping[str, Package], probes: Sequence[Probe], progress: Progress
 ) -> Rig | str:
-    """Draw `probes` with the model as it is; a text that says why not, where this machine cannot.
-
-    work: a folder for what the parts were asked. on_probe: called with how many are done, of how many.
-    """
+    """Draw `probes` with the model as it is; a text that says why not, where this machine cannot."""
     try:
         bundle = load_bundle(folder)
         runtime, models = _open_models(bundle, packages)
     except (ModelError, MachineError) as error:
         return error.message
     recorders = {part: Recorder(model) for part, model in models.items()}
-    before = draw_all(bundle, recorders, probes, on_probe)
-    calls = {}
-    for part, recorder in recorders.items():
-        calls[part] = work / f"{part}.calls.npz"
-        _save_once(calls[part], recorder.pick(N_CALLS))
+    count = Count(progress, "drawing with the original", len(probes))
+    before = draw(bundle, recorders, probes, count.add)
+    calls = {part: recorder.pick(N_CALLS) for part, recorder in recorders.items()}
     return Rig(bundle, runtime, models, probes, before, calls)
-
-
-def draw_all(
-    bundle: Bundle,
-    models: Mapping[str, Model],
-    probes: Sequence[Probe],
-    on_probe: Callable[[int, int], None],
-    decode: bool = True,
-) -> list[Drawing]:
-    """`draw`, counting the probes for a display."""
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        on_probe(done, len(probes))
-
-    on_probe(0, len(probes))
-    return draw(bundle, models, probes, count, decode)
-
-
-def draw_compressed(rig: Rig, folder: Path, on_probe: Callable[[int, int], None]) -> list[Drawing]:
-    """The rig's probes drawn with the compressed model in `folder`, in the same runtime."""
-    bundle = load_bundle(folder)
-    packages = {part: Package(bundle.parts[part].path) for part in drawing_parts(bundle)}
-    open_models = open_reference_models if rig.runtime == "reference" else open_coreml_models
-    return draw_all(bundle, open_models(bundle, packages), rig.probes, on_probe)
 
 
 def _open_models(bundle: Bundle, packages: Mapping[str, Package]) -> tuple[Runtime, dict[str, Model]]:
     """The reference runtime where the model is small enough for it, on any machine; else Core ML."""
-    missing = sorted(set(drawing_parts(bundle)) - packages.keys())
+    parts = drawing_parts(bundle)
+    missing = sorted(set(parts) - packages.keys())
     if missing:
         raise ModelError(f"the model has no package of its {missing[0].replace('_', ' ')}", PACKAGES)
+    runtime: Runtime = "reference"
     try:
-        return "reference", open_reference_models(bundle, packages)
+        return runtime, {part: _open_part(packages[part].path, runtime) for part in parts}
     except MachineError:
         if not apple.is_here():
             raise
-        return "coreml", open_coreml_models(bundle, packages)
+        runtime = "coreml"
+        return runtime, {part: _open_part(packages[part].path, runtime) for part in parts}
 
 
-def _save_once(path: Path, calls: list[Inputs]) -> None:
-    """Write the calls, whole or not at all."""
-    unfinished = path.with_name(path.name + ".new")
-    save_calls(unfinished, calls)
-    unfinished.replace(path)
+def _open_part(path: Path, runtime: Runtime) -> Model:
+    """Raises MachineError if the part is too large for the reference runtime."""
+    return ReferenceModel(Package(path)) if runtime == "reference" else CoreMLModel(path)

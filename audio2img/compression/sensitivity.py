@@ -7,10 +7,11 @@ so that errors of different parts and calls can be added up, and -10 log10 of it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from audio2img.compression.drawing import Inputs
 from audio2img.compression.palettes import palettize
 from audio2img.compression.program import Weight, find_weights, read_weights
+from audio2img.compression.progress import Count
 from audio2img.compression.workers import spread
 from audio2img.mlprogram.graph import Graph, build_graph, to_compute_type
 from audio2img.mlprogram.mlpackage import Package
@@ -28,6 +30,10 @@ from audio2img.mlprogram.reference import ReferenceModel
 
 WORST_ERROR = 1e3  # of answers that are no numbers any more
 TRIALS_PER_WORKER = 24  # below this a second process is not worth its start
+
+
+Key = tuple[str, str, int]
+"""Part, weight and bits."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +46,9 @@ class Trial:
     source: Path
     calls: Path
 
-
-@dataclass(frozen=True)
-class Loss:
-    """What a trial lost.
-
-    error: mean square of what the part's answers are off, over their squared peaks, the mean of the calls;
-    weight_error: the squares of what the weights are off, over their squares.
-    """
-
-    error: float
-    weight_error: float
-
     @property
-    def psnr_db(self) -> float:
-        return -10 * math.log10(self.error) if self.error > 0 else math.inf
-
-
-Key = tuple[str, str, int]
-"""Part, weight and bits."""
+    def key(self) -> Key:
+        return self.part, self.name, self.bits
 
 
 def save_calls(path: Path, calls: Sequence[Inputs]) -> None:
@@ -79,41 +69,36 @@ def load_calls(path: Path) -> list[Inputs]:
 
 
 def run_trials(
-    trials: Sequence[Trial], journal: Path, n_workers: int | None, on_done: Callable[[int, int], None]
-) -> dict[Key, Loss]:
-    """The loss of every trial; those that the journal has are not run again.
+    trials: Sequence[Trial], journal: Path, n_workers: int | None, count: Count
+) -> dict[Key, float]:
+    """The loss of every trial: what the part's answers are off, the mean of the calls.
 
-    on_done: called with how many are done, of how many.
+    journal: a file where losses are kept; those that it has are not tried again.
     """
     _open_bench.cache_clear()  # what an earlier call read may have changed since
-    known = dict(_read_journal(journal))
-    losses = {key: known[key] for trial in trials if (key := _key(trial)) in known}
-    left = [trial for trial in trials if _key(trial) not in losses]
-    on_done(len(losses), len(trials))
+    known = _read_journal(journal)
+    losses = {trial.key: known[trial.key] for trial in trials if trial.key in known}
+    left = [trial for trial in trials if trial.key not in losses]
+    count.add(len(losses))
     workers = n_workers or max(1, min(os.cpu_count() or 1, len(left) // TRIALS_PER_WORKER))
     with journal.open("a", encoding="utf-8") as file:
         for trial, loss in spread(run_trial, left, workers):
-            row = [trial.part, trial.name, trial.bits, loss.error, loss.weight_error]
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps([*trial.key, loss]) + "\n")
             file.flush()
-            losses[_key(trial)] = loss
-            on_done(len(losses), len(trials))
+            losses[trial.key] = loss
+            count.add()
     return losses
 
 
-def _key(trial: Trial) -> Key:
-    return trial.part, trial.name, trial.bits
-
-
-def _read_journal(path: Path) -> Iterator[tuple[Key, Loss]]:
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            part, name, bits, error, weight_error = json.loads(line)
-            yield (part, name, bits), Loss(error, weight_error)
-        except (ValueError, TypeError):
-            return
+def _read_journal(path: Path) -> dict[Key, float]:
+    """The losses in a journal, whose lines may be cut off."""
+    losses: dict[Key, float] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                part, name, bits, loss = json.loads(line)
+                losses[part, name, bits] = float(loss)
+    return losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,22 +121,18 @@ def _open_bench(source: Path, calls_path: Path) -> _Bench:
     return _Bench(package, find_weights(package.load_function(), 0), graph, calls, answers)
 
 
-def run_trial(trial: Trial) -> Loss:
+def run_trial(trial: Trial) -> float:
     """Compress one weight and compare the part's answers."""
     bench = _open_bench(trial.source, trial.calls)
     weight = bench.weights[trial.name]
-    palettized = palettize(read_weights(bench.package, weight), trial.bits)
-    model = ReferenceModel(bench.package, with_constants(bench.graph, {trial.name: palettized.decode()}))
+    decoded = palettize(read_weights(bench.package, weight), trial.bits).decode()
+    constants = {**bench.graph.constants, trial.name: to_compute_type(decoded)}
+    model = ReferenceModel(bench.package, replace(bench.graph, constants=constants))
     errors = [
         relative_error(answer, model.predict(call))
         for call, answer in zip(bench.calls, bench.answers, strict=True)
     ]
-    return Loss(float(np.mean(errors)), palettized.fit.relative_error)
-
-
-def with_constants(graph: Graph, values: Mapping[str, Array]) -> Graph:
-    """`graph` with other values of some constants."""
-    return replace(graph, constants={**graph.constants, **{k: to_compute_type(v) for k, v in values.items()}})
+    return float(np.mean(errors))
 
 
 def relative_error(reference: Mapping[str, Array], other: Mapping[str, Array]) -> float:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from audio2img.compression import folders
 from audio2img.compression.drawing import DEFAULT_PROMPTS
-from audio2img.compression.package import plan_package
+from audio2img.compression.package import check_package
 from audio2img.compression.program import Weight, find_weights, has_infinity
+from audio2img.compression.progress import Count, Progress
 from audio2img.compression.recipes import UNET_PARTS, Plan, check_bits, read_recipe
 from audio2img.errors import UsageError
 from audio2img.mlprogram.mlpackage import Package
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and how much of it is (0 to 1)."""
 
 LATENT_PARTS = ("text_encoder", "text_encoder_2", *UNET_PARTS)
 """The parts that decide the latents which the decoder is given."""
@@ -57,11 +55,12 @@ def open_source(folder: Path, progress: Progress) -> Source:
     """Open and check every part of the model in `folder`. Raises ModelError if one is damaged."""
     packages = {part: Package(path) for part, path in folders.find_packages(folder).items()}
     weights: dict[str, dict[str, Weight]] = {}
-    for index, (part, package) in enumerate(packages.items()):
-        progress("reading the model", index / len(packages))
+    count = Count(progress, "reading the model", len(packages))
+    for part, package in packages.items():
         found = find_weights(package.load_function())
         weights[part] = {name: weight for name, weight in found.items() if not has_infinity(package, weight)}
-        plan_package(package, {})  # finds every other value that the program refers to
+        check_package(package)
+        count.add()
     return Source(folder, folders.hash_folder(folder), packages, weights)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio2img.compression import workers
+from audio2img.compression import pieces
 from audio2img.compression.job import compress
-from audio2img.compression.palettes import PALETTE_TYPES, palettize
+from audio2img.compression.palettes import PALETTE_TYPES, Fit, palettize
 from audio2img.compression.results import Result
 from audio2img.compression.source import Options
 from audio2img.errors import ModelError, UsageError
@@ -318,16 +318,16 @@ def interrupted_run(source: Path, dest: Path, after: int) -> Path:
     return work
 
 
-def count_tasks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def count_pieces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the weights that are worked on from now on."""
     names: list[str] = []
-    original = workers.run_task
+    original = pieces.make_piece
 
-    def run_task(task: workers.Task) -> workers.Done:
-        names.append(task.name)
-        return original(task)
+    def make_piece(piece: pieces.Piece) -> Fit:
+        names.append(piece.name)
+        return original(piece)
 
-    monkeypatch.setattr(workers, "run_task", run_task)
+    monkeypatch.setattr(pieces, "make_piece", make_piece)
     return names
 
 
@@ -336,9 +336,8 @@ def test_an_interrupted_run_is_taken_up(
 ) -> None:
     run(network, tmp_path / "whole")
     work = interrupted_run(network, tmp_path / "small", after=2)
-    (journal,) = work.rglob("journal.jsonl")
-    assert len(journal.read_text().splitlines()) == 2
-    names = count_tasks(monkeypatch)
+    assert len(list(work.rglob("*.npz"))) == 2
+    names = count_pieces(monkeypatch)
     run(network, tmp_path / "small")
     assert len(names) == 1
     assert contents(tmp_path / "small") == contents(tmp_path / "whole")
@@ -348,14 +347,12 @@ def test_an_interrupted_run_is_taken_up(
 def test_damaged_work_is_done_again(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(network, tmp_path / "whole")
     work = interrupted_run(network, tmp_path / "small", after=3)
-    (journal,) = work.rglob("journal.jsonl")
-    rows = journal.read_text().splitlines()
-    journal.write_text("\n".join(rows[:2]) + "\n" + rows[2][:20])  # the last line was not finished
-    (weights,) = work.rglob("weight.bin")
-    content = bytearray(weights.read_bytes())
-    content[128 + 5] ^= 0xFF  # within the first weight's indices
-    weights.write_bytes(content)
-    names = count_tasks(monkeypatch)
+    first, second, _ = sorted(work.rglob("*.npz"))
+    first.write_bytes(first.read_bytes()[:-7])  # was not finished
+    content = bytearray(second.read_bytes())
+    content[200] ^= 0xFF  # within the indices
+    second.write_bytes(content)
+    names = count_pieces(monkeypatch)
     run(network, tmp_path / "small")
     assert len(names) == 2
     assert contents(tmp_path / "small") == contents(tmp_path / "whole")

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.compression import rig as rig_module
 from audio2img.compression.drawing import Recorder, draw, make_probes, psnr_db
-from audio2img.compression.evaluate import MemoryEvaluator, WrittenEvaluator, open_reference_models
 from audio2img.compression.job import compress
+from audio2img.compression.package import Writer
 from audio2img.compression.program import find_weights
-from audio2img.compression.rig import draw_all
+from audio2img.compression.progress import Count
+from audio2img.compression.rig import open_rig
 from audio2img.compression.search import (
     Choice,
     Step,
@@ -34,6 +36,7 @@ from audio2img.compression.sensitivity import Trial, run_trials, save_calls
 from audio2img.compression.source import Options
 from audio2img.errors import MachineError, UsageError
 from audio2img.mlprogram.mlpackage import Package
+from audio2img.mlprogram.reference import ReferenceModel
 
 PROMPT = ("a red house under a yellow moon",)
 Rows = dict[tuple[str, str], list[Choice]]
@@ -159,18 +162,23 @@ def test_trials_are_not_run_twice(text_encoder: Package, tmp_path: Path) -> None
         for name in names
         for bits in (2, 4)
     ]
-    seen: list[tuple[int, int]] = []
-    first = run_trials(trials[:4], tmp_path / "trials.jsonl", 1, lambda *done: seen.append(done))
-    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
-    seen.clear()
-    second = run_trials(trials, tmp_path / "trials.jsonl", 1, lambda *done: seen.append(done))
-    assert seen == [(4, 6), (5, 6), (6, 6)]
+    seen: list[float] = []
+
+    def run(chosen: list[Trial]) -> Any:
+        seen.clear()
+        count = Count(lambda label, done: seen.append(done), "trying", len(chosen))
+        return run_trials(chosen, tmp_path / "trials.jsonl", 1, count)
+
+    first = run(trials[:4])
+    assert seen == [0, 0, 1 / 4, 2 / 4, 3 / 4, 1]
+    with (tmp_path / "trials.jsonl").open("a") as file:
+        file.write('["text_encoder", "cut o')  # as a power cut leaves it
+    second = run(trials)
+    assert seen == [0, 4 / 6, 5 / 6, 1]
     assert first.items() <= second.items()
     for name in names:
         two, four = (second["text_encoder", name, bits] for bits in (2, 4))
-        assert two.error > four.error > 0
-        assert two.weight_error > four.weight_error > 0
-        assert 5 < two.psnr_db < four.psnr_db < 100
+        assert 1e-10 < four < two < 0.3
 
 
 def mixed(mini_bundle: Path, dest: Path, min_psnr_db: float, part: str = "text_encoder") -> Any:
@@ -185,8 +193,8 @@ def test_mixed_bits_keep_their_promise(mini_bundle: Path, tmp_path: Path) -> Non
         assert result.latents_db >= wished
         assert result.size_after < result.size_before
         bundle = load_bundle(tmp_path / f"at{wished}")
-        packages = {name: Package(part.path) for name, part in bundle.parts.items()}
-        (after,) = draw(bundle, open_reference_models(bundle, packages), make_probes(PROMPT), lambda: None)
+        models = {name: ReferenceModel(Package(part.path)) for name, part in bundle.parts.items()}
+        (after,) = draw(bundle, models, make_probes(PROMPT), lambda: None)
         (probe,) = result.probes
         assert psnr_db(probe.before.latents, after.latents) == probe.latents_db
     assert results[0].average_bits < results[1].average_bits < 8
@@ -208,7 +216,7 @@ def test_on_a_mac_large_models_are_measured_by_core_ml(
     def refuse(*_: object) -> None:
         raise MachineError("too large")
 
-    monkeypatch.setattr(rig_module, "open_reference_models", refuse)
+    monkeypatch.setattr(rig_module, "ReferenceModel", refuse)
     result = mixed(mini_bundle, tmp_path / "small", 25)
     assert result.runtime == "coreml"
     assert result.latents_db >= 25
@@ -222,20 +230,22 @@ def test_on_a_mac_large_models_are_measured_by_core_ml(
 def test_both_ways_to_measure_agree(
     mini_bundle: Path, tmp_path: Path, core_ml_stand_in: list[tuple[str, str]]
 ) -> None:
-    bundle = load_bundle(mini_bundle)
-    packages = {name: Package(part.path) for name, part in bundle.parts.items()}
+    packages = {part: Package(one.path) for part, one in load_bundle(mini_bundle).parts.items()}
     weights = {part: find_weights(package.load_function()) for part, package in packages.items()}
-    models = open_reference_models(bundle, packages)
-    probes = make_probes(PROMPT)
-    before = draw_all(bundle, models, probes, lambda done, total: None)
+    rig = open_rig(mini_bundle, packages, make_probes(PROMPT), ignore)
+    assert not isinstance(rig, str)
     plan = {"text_encoder": dict.fromkeys(weights["text_encoder"], 4)}
-    in_memory = MemoryEvaluator(bundle, packages, weights, models, probes, before)
-    written = WrittenEvaluator(bundle, packages, models, probes, before, tmp_path / "trial")
-    signals = [one.measure(plan, lambda: None) for one in (in_memory, written)]
+    writer = Writer(packages, weights, tmp_path / "weights", 1, ignore)
+    writer.write(plan, tmp_path, "writing")
+    count = Count(ignore, "drawing", 3)
+    signals = [
+        replace(rig, runtime=runtime).try_latents(writer.paths(plan, tmp_path), count)
+        for runtime in ("reference", "coreml")
+    ]
     assert signals[0] == signals[1]
     assert 10 < signals[0][0] < 60
-    assert in_memory.measure({}, lambda: None) == [math.inf]
-    assert not (tmp_path / "trial").exists()
+    assert rig.try_latents({}, count) == [math.inf]
+    assert [what for what, _ in core_ml_stand_in].count("compile") == 1
 
 
 def test_mixed_bits_of_what_cannot_be_drawn_are_refused(mini_bundle: Path, tmp_path: Path) -> None:
