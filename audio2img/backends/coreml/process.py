@@ -38,6 +38,11 @@ POLL_S = 0.05  # how often a waiting call asks whether it should stop
 GRACE_S = 0.3  # how long the process may take to end its call, which leaves it ready for the next one
 WORDS_KEPT = 20  # lines of what it wrote to standard error
 
+# The process cannot notice our end while Core ML holds its Python's lock, which may be for minutes. A shell
+# can: its standard input ends when we do, however that is. (Linux can send a signal at the end of a parent,
+# but also sends it at the end of the thread that started the process.)
+END_WITH_US = ("/bin/sh", "-c", 'read -r _; kill -9 "$1"', "sh")
+
 MODEL_CLOSED = ("the model is closed", "load it again")
 
 
@@ -165,9 +170,11 @@ def _key(model: ProcessModel) -> tuple[Path, str]:
 
 @dataclass(eq=False)
 class _Running:
-    """A process that runs. loaded: its number for each part; is_asked: an answer is still to come."""
+    """A process that runs. guard: ends it after us. loaded: its number for each part; is_asked: an answer is
+    still to come."""
 
     process: subprocess.Popen[bytes]
+    guard: subprocess.Popen[bytes]
     inputs: Arena
     outputs: Arena
     loaded: dict[tuple[Path, str], int] = field(default_factory=dict)
@@ -184,6 +191,7 @@ class _Running:
     def start(cls) -> _Running:
         import audio2img
 
+        process = None
         try:
             inputs, outputs = Arena(), Arena()
             process = subprocess.Popen(
@@ -197,12 +205,22 @@ class _Running:
                 pass_fds=(inputs.descriptor, outputs.descriptor),
                 start_new_session=True,  # Ctrl-C reaches it through us
             )
+            guard = subprocess.Popen(
+                [*END_WITH_US, str(process.pid)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         except OSError as error:
+            if process is not None:
+                process.kill()
+                process.wait()
             raise MachineError(
                 f"cannot start a process for Core ML: {error}",
                 "close other programs, or make room on the disk",
             ) from error
-        return cls(process, inputs, outputs)
+        return cls(process, guard, inputs, outputs)
 
     def ask(self, request: Mapping[str, Any], model: ProcessModel | None, doing: str) -> dict[str, Any]:
         """The answer to `request`. Raises what it says went wrong, MachineError if the process ends."""
@@ -256,8 +274,10 @@ class _Running:
     def end(self) -> None:
         """Kill the process, and free what belongs to it."""
         self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
+        self.guard.kill()
+        self.guard.wait()
+        self.process.wait()  # last: from then on its number, all that the guard knows, may be another's
+        for pipe in (self.process.stdin, self.process.stdout, self.guard.stdin):
             assert pipe is not None
             with suppress(OSError):  # what could not be written any more
                 pipe.close()

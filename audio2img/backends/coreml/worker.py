@@ -8,17 +8,16 @@ takes answers, one JSON table a line, turn by turn:
     {"do": "drop", "model": 1}                           -> {}
 
 What goes wrong is answered by {"error": [class of errors.py, message, remedy]}, a fault of ours by
-{"fault": traceback}. When standard input ends, so does this process.
+{"fault": traceback}. When standard input ends, so does this process, as soon as it has answered; whoever
+starts it sees to it that it ends sooner.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import sys
-import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +36,6 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     inputs, outputs = (Arena(int(descriptor)) for descriptor in arguments)
     requests, answers = _take_pipes()
-    threading.Thread(target=_end_with, args=(requests.fileno(),), daemon=True).start()
     with suppress(Audio2ImgError):  # told when something is to be loaded
         apple.prepare()
     _Desk(inputs, outputs).serve(requests, answers)
@@ -50,14 +48,6 @@ def _take_pipes() -> tuple[TextIO, TextIO]:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     return requests, answers
-
-
-def _end_with(pipe: int) -> None:
-    """End this process, in the middle of what it does, when nobody can write into `pipe` any more."""
-    poll = select.poll()
-    poll.register(pipe, 0)  # asks for nothing, and is told of the end all the same
-    poll.poll()
-    os._exit(0)
 
 
 class _Desk:

@@ -25,7 +25,7 @@ from audio2img.backends.coreml.parts import Parts
 from audio2img.backends.coreml.process import ModelProcess
 from audio2img.errors import CancelledError, MachineError, ModelError
 from audio2img.types import ImageRequest
-from tests.conftest import Asked, wait_until
+from tests.conftest import Asked, HeldLoad, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="needs Linux or macOS")]
 
@@ -173,11 +173,12 @@ def test_a_process_that_went_between_two_calls_is_not_missed(parts: Parts, proce
 
 def test_closing_ends_the_process_and_its_memory(parts: Parts, process: ModelProcess) -> None:
     encode(parts)
-    pid = pid_of(process)
-    assert runs(pid)
+    assert process._running is not None
+    pids = pid_of(process), process._running.guard.pid
+    assert all(map(runs, pids))
     parts.close()
     parts.close()
-    assert not runs(pid)
+    assert not any(map(runs, pids))
     with pytest.raises(ModelError, match="closed"):
         encode(parts)
 
@@ -276,6 +277,17 @@ def test_a_program_that_is_killed_leaves_no_process(plan: Plan, mini_bundle: Pat
         assert parent.stdout.readline() == "loaded\n"
         assert runs(pid)
     wait_until(lambda: not runs(pid))
+
+
+def test_a_program_that_is_killed_while_core_ml_holds_its_lock_leaves_no_process(
+    held_load: HeldLoad, mini_bundle: Path
+) -> None:
+    """The lock is held for as long as this test likes."""
+    with program(mini_bundle, "stays") as (_, pid):
+        wait_until(lambda: held_load.has_begun)
+        assert runs(pid)
+    wait_until(lambda: not runs(pid))
+    assert not held_load.has_ended
 
 
 def test_a_program_that_ends_does_not_wait_for_a_load(
