@@ -130,10 +130,10 @@ def fill(network: Any) -> Any:
 
 def draw_with_ours(folder: Path, steps: int, batch: int, compile_unet: bool) -> Callable[[], None]:
     from audio2img.backends.torch.backend import DiffusersBackend
-    from audio2img.backends.torch.plan import Wishes
+    from audio2img.backends.torch.plan import PlanWishes
     from audio2img.types import ImageRequest
 
-    backend = DiffusersBackend.load(folder, wishes=Wishes(compile=compile_unet))
+    backend = DiffusersBackend.load(folder, wishes=PlanWishes(compile=compile_unet))
     click.echo(f"plan: {backend.plan.describe()}", err=True)
     request = ImageRequest(PROMPT, seed=SEED, steps=steps, guidance_scale=7.5, count=batch)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench_tools import Comparison, SkippedError
 
-from audio2img.diagnosis.child import Outcome, Workshop
+from audio2img.diagnosis.child import Measurement, Workshop
 from audio2img.diagnosis.draws import Subject
 
 MINI = Path(__file__).resolve().parent.parent / "models" / "mini"
@@ -168,7 +168,7 @@ def _workshop(folder: Path) -> Workshop:
     return Workshop(place)
 
 
-def _figure(outcome: Outcome, name: str) -> float:
+def _figure(outcome: Measurement, name: str) -> float:
     value = outcome.number(name)
     if outcome.error or value is None:
         raise SkippedError(outcome.error or f"this system does not tell {name}")

@@ -35,7 +35,7 @@ SPECIAL_CARE_ADJUSTMENT = 0.01  # how much stricter the safety checker gets afte
 
 
 @dataclass(frozen=True)
-class Contract:
+class Signature:
     """A part as a module.
 
     module: called with the inputs in order, gives the outputs in order.
@@ -50,8 +50,8 @@ class Contract:
     precision: str = "float16"
 
 
-def make_contract(job: PartJob) -> Contract:
-    """The contract of a job's part, with the weights of its folder, in float32."""
+def make_signature(job: PartJob) -> Signature:
+    """The signature of a job's part, with the weights of its folder, in float32."""
     makers = {
         "text_encoder": _text_encoder,
         "text_encoder_2": _text_encoder,
@@ -113,7 +113,7 @@ def _normal(seed: int, *shape: int) -> Any:
     return torch.randn(*shape, generator=_generator(seed))
 
 
-def _text_encoder(job: PartJob) -> Contract:
+def _text_encoder(job: PartJob) -> Signature:
     import torch
 
     encoder = _load(job)
@@ -140,10 +140,10 @@ def _text_encoder(job: PartJob) -> Contract:
         return {"input_ids": ids}
 
     hidden = "hidden_embeds" if job.kind == "sdxl" else "last_hidden_state"
-    return Contract(TextEncoder(), make_inputs, (hidden, "pooled_outputs"), input_dtype="float32")
+    return Signature(TextEncoder(), make_inputs, (hidden, "pooled_outputs"), input_dtype="float32")
 
 
-def _unet(job: PartJob) -> Contract:
+def _unet(job: PartJob) -> Signature:
     import torch
 
     model = _load(job)
@@ -180,7 +180,7 @@ def _unet(job: PartJob) -> Contract:
             inputs["text_embeds"] = _normal(seed + 2, batch, _pooled_width(model.config))
         return inputs
 
-    return Contract(UNet(), make_inputs, ("noise_pred",))
+    return Signature(UNet(), make_inputs, ("noise_pred",))
 
 
 def _pooled_width(config: Any) -> int:
@@ -200,7 +200,7 @@ def _in_order(*modules: Any) -> Any:
     return torch.nn.Sequential(*(module for module in modules if module is not None))
 
 
-def _vae_decoder(job: PartJob) -> Contract:
+def _vae_decoder(job: PartJob) -> Signature:
     vae = _load(job)
     decoder = _in_order(vae.post_quant_conv, vae.decoder)
 
@@ -208,10 +208,10 @@ def _vae_decoder(job: PartJob) -> Contract:
         return {"z": _normal(seed, 1, vae.config.latent_channels, *job.latent_size)}
 
     precision = _vae_precision(job)
-    return Contract(decoder, make_inputs, ("image",), precision, precision)
+    return Signature(decoder, make_inputs, ("image",), precision, precision)
 
 
-def _vae_encoder(job: PartJob) -> Contract:
+def _vae_encoder(job: PartJob) -> Signature:
     vae = _load(job)
     encoder = _in_order(vae.encoder, vae.quant_conv)
 
@@ -220,10 +220,10 @@ def _vae_encoder(job: PartJob) -> Contract:
         return {"x": _normal(seed, 1, vae.config.in_channels, *sides).clamp(-1, 1)}
 
     precision = _vae_precision(job)
-    return Contract(encoder, make_inputs, ("latent",), precision, precision)
+    return Signature(encoder, make_inputs, ("latent",), precision, precision)
 
 
-def _safety_checker(job: PartJob) -> Contract:
+def _safety_checker(job: PartJob) -> Signature:
     """A picture's likeness to 17 concepts, above their thresholds: any above zero blanks the picture."""
     import torch
     from torch.nn.functional import normalize
@@ -255,4 +255,4 @@ def _safety_checker(job: PartJob) -> Contract:
             "adjustment": torch.zeros(1),
         }
 
-    return Contract(SafetyChecker(), make_inputs, ("filtered_images", "has_nsfw_concepts", "concept_scores"))
+    return Signature(SafetyChecker(), make_inputs, ("filtered_images", "has_nsfw_concepts", "concept_scores"))

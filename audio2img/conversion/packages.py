@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from audio2img.conversion.modules import Contract
+from audio2img.conversion.modules import Signature
 from audio2img.conversion.plan import PartJob
 
 SMALL_TENSOR_ELEMENTS, SMALL_TENSOR_BITS = 16_384, 8
@@ -18,15 +18,15 @@ AUTHOR = "The audio2img project"
 ITEM_NAMESPACE = uuid.UUID("6f1d3c52-4c1c-5d0e-9b53-0b1f7c3f6a90")
 
 
-def save_packages(contract: Contract, job: PartJob) -> None:
+def save_packages(signature: Signature, job: PartJob) -> None:
     """Convert the part and save it as job.packages()."""
     import torch
 
     patch_coremltools()
     torch.manual_seed(0)
     with torch.no_grad():
-        model = convert(contract)
-    if job.bits < 16 and contract.precision == "float16":
+        model = convert(signature)
+    if job.bits < 16 and signature.precision == "float16":
         model = palettize(model, job.bits)
     model.author = AUTHOR
     model.license = job.license_name
@@ -57,16 +57,16 @@ def patch_coremltools() -> None:
     torch_ops._cast = cast
 
 
-def convert(contract: Contract) -> Any:
+def convert(signature: Signature) -> Any:
     """The module as an ML program for macOS 13 (coremltools' MLModel), its outputs in float32."""
     import coremltools as ct
     import numpy as np
     import torch
 
-    inputs = contract.make_inputs(0)
-    traced = torch.jit.trace(contract.module.eval(), tuple(inputs.values()), strict=False, check_trace=False)
-    dtype = {"float16": np.float16, "float32": np.float32}[contract.input_dtype]
-    precision = {"float16": ct.precision.FLOAT16, "float32": ct.precision.FLOAT32}[contract.precision]
+    inputs = signature.make_inputs(0)
+    traced = torch.jit.trace(signature.module.eval(), tuple(inputs.values()), strict=False, check_trace=False)
+    dtype = {"float16": np.float16, "float32": np.float32}[signature.input_dtype]
+    precision = {"float16": ct.precision.FLOAT16, "float32": ct.precision.FLOAT32}[signature.precision]
     return ct.convert(
         traced,
         convert_to="mlprogram",
@@ -74,7 +74,7 @@ def convert(contract: Contract) -> Any:
         inputs=[
             ct.TensorType(name=name, shape=tuple(value.shape), dtype=dtype) for name, value in inputs.items()
         ],
-        outputs=[ct.TensorType(name=name, dtype=np.float32) for name in contract.outputs],
+        outputs=[ct.TensorType(name=name, dtype=np.float32) for name in signature.outputs],
         compute_precision=precision,
         compute_units=ct.ComputeUnit.CPU_ONLY,
         skip_model_load=True,

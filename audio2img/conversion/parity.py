@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.backends.coreml.runtime import load_part, runtime_name
-from audio2img.conversion.modules import Contract
+from audio2img.conversion.modules import Signature
 from audio2img.conversion.plan import LEAST_DB, LEAST_DB_ROUNDED, PartJob
 from audio2img.errors import MachineError, ModelError
 from audio2img.mlprogram.constexpr import FORMS
@@ -22,20 +22,20 @@ CHECK_SEED = 1  # not the tracing's, so that a value frozen into the graph shows
 Arrays = dict[str, NDArray[Any]]
 
 
-def check_part(contract: Contract, job: PartJob) -> tuple[dict[str, float], str]:
+def check_part(signature: Signature, job: PartJob) -> tuple[dict[str, float], str]:
     """(PSNR in dB of each output, ""), or ({}, why it could not be checked here).
 
     Raises ModelError, naming the part, if an output is below plan.LEAST_DB.
     """
     if strange := unknown_operations(job):
         return {}, f"not checked: needs Core ML for {', '.join(strange)}"
-    inputs, expected = answer_of_torch(contract)
+    inputs, expected = answer_of_torch(signature)
     try:
         found = run_packages(job, inputs)
     except MachineError as error:
         reason = "too large for this machine" if "parameters" in error.message else error.message
         return {}, f"not checked: {reason}"
-    decibels = {name: round(psnr_db(found[name], expected[name]), 1) for name in contract.outputs}
+    decibels = {name: round(psnr_db(found[name], expected[name]), 1) for name in signature.outputs}
     least = (LEAST_DB_ROUNDED if runtime_name() == "coreml" else LEAST_DB)[job.bits]
     for name, value in decibels.items():
         if not value >= least:
@@ -56,21 +56,21 @@ def unknown_operations(job: PartJob) -> list[str]:
     return sorted({one.type for function in functions for one in function.operations} - known)
 
 
-def answer_of_torch(contract: Contract) -> tuple[Arrays, Arrays]:
+def answer_of_torch(signature: Signature) -> tuple[Arrays, Arrays]:
     """(the inputs as a package takes them, the module's outputs for them in float32), both by name."""
     import torch
 
-    dtype = np.dtype(contract.input_dtype)
-    inputs = {name: value.numpy().astype(dtype) for name, value in contract.make_inputs(CHECK_SEED).items()}
+    dtype = np.dtype(signature.input_dtype)
+    inputs = {name: value.numpy().astype(dtype) for name, value in signature.make_inputs(CHECK_SEED).items()}
     tensors = [
         torch.from_numpy(value.astype(np.int32 if name == "input_ids" else np.float32))
         for name, value in inputs.items()
     ]
     with torch.no_grad():
-        results = contract.module(*tensors)
+        results = signature.module(*tensors)
     results = results if isinstance(results, tuple) else (results,)
     return inputs, {
-        name: result.float().numpy() for name, result in zip(contract.outputs, results, strict=True)
+        name: result.float().numpy() for name, result in zip(signature.outputs, results, strict=True)
     }
 
 

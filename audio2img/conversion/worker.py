@@ -20,14 +20,14 @@ from audio2img.errors import Audio2ImgError
 
 def convert_part(job: PartJob) -> dict[str, Any]:
     """Convert and check one part; the table of its PartReport."""
-    from audio2img.conversion.modules import make_contract
+    from audio2img.conversion.modules import make_signature
     from audio2img.conversion.packages import save_packages
     from audio2img.conversion.parity import check_part
 
     started = time.perf_counter()
-    contract = make_contract(job)
-    save_packages(contract, job)
-    decibels, unchecked = check_part(contract, job)
+    signature = make_signature(job)
+    save_packages(signature, job)
+    decibels, unchecked = check_part(signature, job)
     files = [file for package in job.packages() for file in package.rglob("*") if file.is_file()]
     return {
         "part": job.part,
@@ -41,10 +41,10 @@ def convert_part(job: PartJob) -> dict[str, Any]:
 
 def check_made(job: PartJob) -> dict[str, Any]:
     """Check packages that were made before, by whomever."""
-    from audio2img.conversion.modules import make_contract
+    from audio2img.conversion.modules import make_signature
     from audio2img.conversion.parity import check_part
 
-    decibels, unchecked = check_part(make_contract(job), job)
+    decibels, unchecked = check_part(make_signature(job), job)
     return {"decibels": decibels, "unchecked": unchecked}
 
 

@@ -9,7 +9,7 @@ from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.conversion.apple_tools.environment import environment_python
 from audio2img.conversion.apple_tools.oracle import AppleDrawing, draw_with_apple
 from audio2img.diagnosis.checks import Check, State
-from audio2img.diagnosis.child import Outcome
+from audio2img.diagnosis.child import Measurement
 from audio2img.diagnosis.draws import GOOD_DB, PROMPT, SEED, Subject
 from audio2img.errors import Audio2ImgError, MachineError
 from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
@@ -18,7 +18,7 @@ from audio2img.types import ImageRequest
 NAME = "against apple"
 
 
-def check_against_apple(subject: Subject, units: str, ours: Outcome) -> Check:
+def check_against_apple(subject: Subject, units: str, ours: Measurement) -> Check:
     """ours: the picture that was drawn of the same request by the same runtime: Core ML on these units,
     or the reference runtime, which stands in for it in Apple's pipeline too."""
     try:
@@ -40,7 +40,7 @@ def check_against_apple(subject: Subject, units: str, ours: Outcome) -> Check:
     return _compare(subject, units, ours, theirs)
 
 
-def _compare(subject: Subject, units: str, ours: Outcome, theirs: AppleDrawing) -> Check:
+def _compare(subject: Subject, units: str, ours: Measurement, theirs: AppleDrawing) -> Check:
     """Their load compiles every package, as our cold one does, and imports torch, which ours need not."""
     decibels = psnr_db(ours.arrays["pixels"], theirs.pixels, PIXEL_PEAK)
     own = {name: ours.number(f"{name}_s") or 0.0 for name in ("load", "first_step", "step")}

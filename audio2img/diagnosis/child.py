@@ -22,7 +22,7 @@ LIMIT_S = 1800  # a first load of Stable Diffusion for the Neural Engine takes m
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Measurement:
     """What a measurement gave: figures as worker notes them.
 
     error: in words, "" if it went well; is_of_machine: it lies in the machine and not in the model.
@@ -51,7 +51,7 @@ class Workshop:
         self._count += 1
         return self._folder / f"{self._count}{suffix}"
 
-    def run(self, job: Job, cache: str = "shared") -> Outcome:
+    def run(self, job: Job, cache: str = "shared") -> Measurement:
         """Do `job` in a process of its own. cache: a name; jobs of one name share compiled models.
 
         What goes wrong is the outcome's error. Nothing is left running.
@@ -79,7 +79,9 @@ class Workshop:
         if not error:
             with np.load(arrays_file) as file:
                 arrays = {key: file[key] for key in file.files}
-        return Outcome(figures, arrays, error, figures.get("remedy", ""), figures.get("is_of_machine", False))
+        return Measurement(
+            figures, arrays, error, figures.get("remedy", ""), figures.get("is_of_machine", False)
+        )
 
 
 def _lines(output: bytes) -> list[str]:

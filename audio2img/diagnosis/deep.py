@@ -12,7 +12,7 @@ from audio2img.config import embedded_models_dir, load_settings
 from audio2img.diagnosis import machine
 from audio2img.diagnosis.against_apple import check_against_apple
 from audio2img.diagnosis.checks import Check
-from audio2img.diagnosis.child import Outcome, Workshop
+from audio2img.diagnosis.child import Measurement, Workshop
 from audio2img.diagnosis.draws import (
     LARGE_MODEL_STEPS,
     UNITS,
@@ -29,7 +29,7 @@ from audio2img.errors import Audio2ImgError
 Say = Callable[[str], None]
 MINI = "mini"
 MINI_STEPS = 10  # enough for a picture, and for a median of their times
-NOT_DONE = Outcome(error="it was not drawn")
+NOT_DONE = Measurement(error="it was not drawn")
 
 
 @dataclass
@@ -47,8 +47,8 @@ class Examination:
     say: Say
     with_apple: bool = False
     limit_s: float | None = None
-    _reference: Outcome = NOT_DONE
-    _drawn: dict[str, Outcome] = field(default_factory=dict)
+    _reference: Measurement = NOT_DONE
+    _drawn: dict[str, Measurement] = field(default_factory=dict)
 
     def run(self) -> Iterator[Check]:
         """Every check, as soon as it is made. A check that raises is a failed one."""
@@ -127,6 +127,6 @@ class Examination:
     def _apple(self) -> Iterator[Check]:
         yield check_against_apple(self.mini, self.units, self._ours())
 
-    def _ours(self) -> Outcome:
+    def _ours(self) -> Measurement:
         """The mini model's picture by what draws on this machine."""
         return self._drawn.get(self.units, NOT_DONE) if apple.is_here() else self._reference

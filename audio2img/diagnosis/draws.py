@@ -9,7 +9,7 @@ from typing import Any
 
 from audio2img.backends.coreml import apple
 from audio2img.diagnosis.checks import Check, State
-from audio2img.diagnosis.child import Outcome, Workshop
+from audio2img.diagnosis.child import Measurement, Workshop
 from audio2img.diagnosis.worker import Job
 from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 
@@ -36,7 +36,7 @@ class Subject:
         return replace(job, **given)
 
 
-def draw_reference(workshop: Workshop, subject: Subject) -> tuple[Check, Outcome]:
+def draw_reference(workshop: Workshop, subject: Subject) -> tuple[Check, Measurement]:
     """The reference runtime's picture, which the others are compared with."""
     outcome = workshop.run(subject.job(runtime="reference"))
     name = f"draw {subject.name}, reference"
@@ -49,8 +49,8 @@ def draw_reference(workshop: Workshop, subject: Subject) -> tuple[Check, Outcome
 
 
 def draw_on(
-    workshop: Workshop, subject: Subject, units: str, reference: Outcome, is_needed: bool = False
-) -> tuple[Check, Outcome]:
+    workshop: Workshop, subject: Subject, units: str, reference: Measurement, is_needed: bool = False
+) -> tuple[Check, Measurement]:
     """A picture on `units`, with nothing compiled before, then loaded a second time.
 
     is_needed: this machine draws on these units.
@@ -74,7 +74,7 @@ def draw_on(
     return Check(name, state, f"{signal}; {_say_times(figures)}", remedy, figures, is_needed), outcome
 
 
-def compare(found: Outcome, expected: Outcome) -> tuple[dict[str, float], State]:
+def compare(found: Measurement, expected: Measurement) -> tuple[dict[str, float], State]:
     """PSNR of picture and latents, and what to think of it."""
     picture = psnr_db(found.arrays["pixels"], expected.arrays["pixels"], PIXEL_PEAK)
     latents = psnr_db(found.arrays["latents"], expected.arrays["latents"])
@@ -86,7 +86,7 @@ def judge(decibels: float) -> State:
     return "ok" if decibels >= GOOD_DB else "note" if decibels >= LEAST_DB else "fail"
 
 
-def compare_memory(workshop: Workshop, subject: Subject, units: str, normal: Outcome) -> Check:
+def compare_memory(workshop: Workshop, subject: Subject, units: str, normal: Measurement) -> Check:
     """The peak with all parts loaded (`normal`) against that with one part at a time."""
     name = f"low memory, {subject.name}"
     if normal.error:
@@ -111,7 +111,7 @@ def skipped_units() -> Iterator[Check]:
         yield Check(f"draw mini, {units}", "skip", "needs macOS")
 
 
-def _times(outcome: Outcome) -> dict[str, Any]:
+def _times(outcome: Measurement) -> dict[str, Any]:
     names = ("load_s", "first_step_s", "step_s", "encode_s", "decode_s", "peak_bytes")
     return {name: outcome.number(name) for name in names}
 

@@ -15,7 +15,7 @@ from audio2img.backends.coreml.bundle import Bundle, load_bundle
 from audio2img.backends.coreml.contract import Part
 from audio2img.backends.coreml.layout import UNET_CHUNKS
 from audio2img.diagnosis.checks import Check, State
-from audio2img.diagnosis.child import Outcome, Workshop
+from audio2img.diagnosis.child import Measurement, Workshop
 from audio2img.diagnosis.draws import GOOD_DB, Subject, judge
 from audio2img.diagnosis.ops import choose_taps, count_kinds, unknown_kinds, write_tapped
 from audio2img.diagnosis.watch import Arrays
@@ -78,12 +78,12 @@ class PartRuns:
 
     part: Part
     inputs: Arrays
-    found: Outcome
-    reference: Outcome
-    safe: Outcome | None
+    found: Measurement
+    reference: Measurement
+    safe: Measurement | None
 
     @property
-    def expected(self) -> tuple[str, Outcome]:
+    def expected(self) -> tuple[str, Measurement]:
         """(its name, what to compare with)."""
         return ("the reference", self.reference) if self.safe is None else (SAFE_UNITS, self.safe)
 

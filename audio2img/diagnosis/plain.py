@@ -13,7 +13,7 @@ from pathlib import Path
 from audio2img import __version__
 from audio2img.backends.coreml import apple
 from audio2img.config import embedded_models_dir, load_settings, log_file, pictures_dir, settings_file
-from audio2img.diagnosis import actions, machine, torch_machine
+from audio2img.diagnosis import mac_actions, machine, torch_machine
 from audio2img.diagnosis.checks import Check, State
 from audio2img.errors import Audio2ImgError, MachineError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
@@ -179,9 +179,9 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "torch picture": torch_machine.check_torch_picture,
     "microphone": _microphone,
     "output": _output,
-    "quick actions": actions.check_quick_actions,
-    "shortcuts": actions.check_shortcuts,
-    "dialogs": actions.check_dialogs,
+    "quick actions": mac_actions.check_quick_actions,
+    "shortcuts": mac_actions.check_shortcuts,
+    "dialogs": mac_actions.check_dialogs,
     "log": _log,
 }
 OPTIONAL = (

@@ -21,10 +21,12 @@ def check_torch() -> Check:
     if not this_machine().has_diffusers:
         return Check("torch", "note", "torch and diffusers are not installed", how_to_add("diffusers"))
     from audio2img.backends.torch.needs import Needs
-    from audio2img.backends.torch.plan import Wishes, find_device, make_plan
+    from audio2img.backends.torch.plan import PlanWishes, find_device, make_plan
 
     settings = load_settings()
-    wishes = Wishes(settings.compute_units, settings.precision, settings.low_memory, bool(settings.compile))
+    wishes = PlanWishes(
+        settings.compute_units, settings.precision, settings.low_memory, bool(settings.compile)
+    )
     plan = make_plan(find_device(wishes.device), Needs(SD21_PARAMETERS, 512, 512), wishes)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "transformers"))
     figures = {"device": plan.device.kind, "free_bytes": plan.device.free_bytes, "precision": plan.precision}
@@ -38,11 +40,11 @@ def check_torch_picture() -> Check:
         return Check(name, "skip", "torch and diffusers are not installed")
     from audio2img.backends.coreml.backend import CoreMLBackend
     from audio2img.backends.torch.backend import DiffusersBackend
-    from audio2img.backends.torch.plan import Wishes
+    from audio2img.backends.torch.plan import PlanWishes
     from audio2img.types import ImageRequest
 
     settings = load_settings()
-    wishes = Wishes(settings.compute_units, settings.precision, settings.low_memory)
+    wishes = PlanWishes(settings.compute_units, settings.precision, settings.low_memory)
     request = ImageRequest(PROMPT, seed=SEED, steps=STEPS)
     ours = DiffusersBackend.load(embedded_models_dir() / "diffusers", "mini", wishes)
     first = ours.generate(request)

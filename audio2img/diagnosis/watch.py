@@ -24,7 +24,7 @@ KEPT_INPUTS = ("vae_decoder",)  # its input are the latents that the denoising e
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class TimedPrediction:
     """One prediction. ended_s: on the clock of time.perf_counter; inputs: of the parts in KEPT_INPUTS."""
 
     part: str
@@ -40,7 +40,7 @@ class WatchedParts(Parts):
         self, bundle: Bundle, compute_units: str, low_memory: bool = False, is_reference: bool = False
     ) -> None:
         super().__init__(bundle, compute_units, low_memory)
-        self.calls: list[Call] = []
+        self.calls: list[TimedPrediction] = []
         self._is_reference = is_reference
 
     def _load(self, name: str, cancelled: CancelCheck | None = None) -> Model:
@@ -60,7 +60,7 @@ def load_reference(path: Path) -> ReferenceModel:
 
 
 class _Watched:
-    def __init__(self, name: str, model: Model, calls: list[Call]) -> None:
+    def __init__(self, name: str, model: Model, calls: list[TimedPrediction]) -> None:
         self._name, self._model, self._calls = name, model, calls
 
     def predict(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -68,5 +68,5 @@ class _Watched:
         results = self._model.predict(inputs)
         ended = time.perf_counter()
         kept = dict(inputs) if self._name in KEPT_INPUTS else {}
-        self._calls.append(Call(self._name, ended - started, ended, kept))
+        self._calls.append(TimedPrediction(self._name, ended - started, ended, kept))
         return results

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Memory:
+class Origin:
     """What pictures remember of where their words came from."""
 
     transcript: Transcript | None = None
@@ -74,7 +74,7 @@ class Drawing:
 class Painter:
     """The hand of one call, with a model that others may be drawing with, too.
 
-    on_picture: gets each picture as soon as it is finished, as a Drawing of its own. memory: what the
+    on_picture: gets each picture as soon as it is finished, as a Drawing of its own. origin: what the
     pictures remember besides what was drawn.
     """
 
@@ -83,10 +83,10 @@ class Painter:
         models: Models,
         call: Call,
         on_picture: Callable[[Drawing], None] | None = None,
-        memory: Memory = Memory(),
+        origin: Origin = Origin(),
     ) -> None:
         self._models, self._call = models, call
-        self._on_picture, self._memory = on_picture, memory
+        self._on_picture, self._origin = on_picture, origin
         self._has_told = False
 
     def generate(self, text: str, options: Options, sounds: SoundSummary | None) -> Drawing:
@@ -244,13 +244,13 @@ class Painter:
         )
 
     def _drawing(self, images: Sequence[ImageResult], prompt: Prompt) -> Drawing:
-        memory = self._memory
+        origin = self._origin
         return Drawing(
             tuple(images),
             prompt,
-            transcript=memory.transcript,
-            sounds=memory.sounds,
-            audio_source=memory.audio_source,
+            transcript=origin.transcript,
+            sounds=origin.sounds,
+            audio_source=origin.audio_source,
             timings_s=self._call.timings_s,
         )
 

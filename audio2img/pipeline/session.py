@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from audio2img.errors import CancelledError, UsageError
 from audio2img.pipeline.call import Call, CancelToken
-from audio2img.pipeline.drawing import Drawing, Memory, Painter
+from audio2img.pipeline.drawing import Drawing, Origin, Painter
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.hearing import AudioSource, Hearing, name_of
 from audio2img.pipeline.live import LiveInput
@@ -168,8 +168,8 @@ class Session:
             transcript, sounds = hearing.recognize(source, options, heard)
             summary = None if sounds is None else sounds.summary
             shortened = None if summary is None else summary.shortened(SOUNDS_REMEMBERED)
-            memory = Memory(transcript, shortened, name_of(source))
-            painter = Painter(self.models, call, on_picture, memory)
+            origin = Origin(transcript, shortened, name_of(source))
+            painter = Painter(self.models, call, on_picture, origin)
             if transcript is None:
                 return painter.generate("", options, summary)
             return painter.generate(transcript.text, options, summary if options.hear == "both" else None)
@@ -191,7 +191,7 @@ class Session:
         request = changes.applied_to(record.request)
         with self._call() as call:
             painter = Painter(
-                self.models, call, on_picture, Memory(record.transcript, record.sounds, record.audio_source)
+                self.models, call, on_picture, Origin(record.transcript, record.sounds, record.audio_source)
             )
             if record.model_hash and painter.find_identity() != record.model_hash:
                 call.warn("the model is not the one that drew this picture: the new one may differ")

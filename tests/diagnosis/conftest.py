@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audio2img.diagnosis.child import Outcome, Workshop
+from audio2img.diagnosis.child import Measurement, Workshop
 from audio2img.diagnosis.draws import Subject
 
 STAND_IN = Path(__file__).parents[1] / "stand_in"
@@ -40,7 +40,7 @@ def subject(mini_bundle: Path) -> Subject:
 
 
 @pytest.fixture(scope="session")
-def reference(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def reference(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     """Its picture by the reference runtime."""
     outcome = Workshop(tmp_path_factory.mktemp("reference")).run(subject.job(runtime="reference"))
     assert not outcome.error

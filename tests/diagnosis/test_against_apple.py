@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from audio2img.diagnosis.against_apple import check_against_apple
-from audio2img.diagnosis.child import Outcome
+from audio2img.diagnosis.child import Measurement
 from audio2img.diagnosis.draws import Subject
 
 Mac = Callable[..., None]
@@ -52,7 +52,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 @pytest.mark.slow
 @posix
 def test_pictures_and_times_side_by_side(
-    core_ml_stand_in: object, environment: Callable[[str], None], subject: Subject, reference: Outcome
+    core_ml_stand_in: object, environment: Callable[[str], None], subject: Subject, reference: Measurement
 ) -> None:
     environment("")
     check = check_against_apple(subject, "ALL", reference)
@@ -65,7 +65,7 @@ def test_pictures_and_times_side_by_side(
 
 @posix
 def test_what_apples_pipeline_says_when_it_fails(
-    core_ml_stand_in: object, environment: Callable[[str], None], subject: Subject, reference: Outcome
+    core_ml_stand_in: object, environment: Callable[[str], None], subject: Subject, reference: Measurement
 ) -> None:
     environment("ImportError: no such module")
     check = check_against_apple(subject, "ALL", reference)
@@ -75,7 +75,7 @@ def test_what_apples_pipeline_says_when_it_fails(
 
 
 def test_without_the_environment_the_command_that_makes_it(
-    core_ml_stand_in: object, subject: Subject, reference: Outcome
+    core_ml_stand_in: object, subject: Subject, reference: Measurement
 ) -> None:
     check = check_against_apple(subject, "ALL", reference)
     assert (check.state, "apple_env.py" in check.remedy) == ("skip", True)
@@ -83,7 +83,7 @@ def test_without_the_environment_the_command_that_makes_it(
 
 @posix
 def test_without_a_mac_both_draw_by_the_reference_runtime(
-    environment: Callable[[str], None], subject: Subject, reference: Outcome
+    environment: Callable[[str], None], subject: Subject, reference: Measurement
 ) -> None:
     environment("")
     check = check_against_apple(subject, "ALL", reference)
@@ -96,6 +96,6 @@ def test_without_a_picture_of_ours_theirs_is_not_drawn(
     core_ml_stand_in: object, environment: Callable[[str], None], subject: Subject
 ) -> None:
     environment("it must not be called")
-    check = check_against_apple(subject, "ALL", Outcome(error="crashed"))
+    check = check_against_apple(subject, "ALL", Measurement(error="crashed"))
     assert check.state == "skip"
     assert "no picture of ours" in check.detail

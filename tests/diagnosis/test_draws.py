@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from audio2img.backends.coreml.compiled import compiled_dir
-from audio2img.diagnosis.child import Outcome, Workshop
+from audio2img.diagnosis.child import Measurement, Workshop
 from audio2img.diagnosis.draws import GOOD_DB, LEAST_DB, Subject, compare_memory, draw_on, draw_reference
 from audio2img.diagnosis.memory import peak_memory_bytes
 from audio2img.mlprogram.signal import MOST_DB, psnr_db
@@ -32,7 +32,7 @@ def test_the_reference_draws_and_is_timed(workshop: Workshop, subject: Subject) 
 
 
 def test_a_right_stand_in_draws_the_same(
-    mac: Mac, workshop: Workshop, subject: Subject, reference: Outcome, tmp_path: Path
+    mac: Mac, workshop: Workshop, subject: Subject, reference: Measurement, tmp_path: Path
 ) -> None:
     mac()
     check, _ = draw_on(workshop, subject, "CPU_AND_NE", reference, is_needed=True)
@@ -46,7 +46,7 @@ def test_a_right_stand_in_draws_the_same(
 
 
 def test_a_stand_in_that_is_slightly_wrong_shows_in_decibels(
-    mac: Mac, workshop: Workshop, subject: Subject, reference: Outcome
+    mac: Mac, workshop: Workshop, subject: Subject, reference: Measurement
 ) -> None:
     mac(CPU_AND_GPU="wrong")
     check, _ = draw_on(workshop, subject, "CPU_AND_GPU", reference)
@@ -71,7 +71,7 @@ def test_a_stand_in_that_is_slightly_wrong_shows_in_decibels(
     ],
 )
 def test_a_broken_stand_in_fails_as_what_it_is(
-    mac: Mac, workshop: Workshop, subject: Subject, reference: Outcome, behaviour: str, words: str
+    mac: Mac, workshop: Workshop, subject: Subject, reference: Measurement, behaviour: str, words: str
 ) -> None:
     mac(ALL=behaviour)
     check, _ = draw_on(workshop, subject, "ALL", reference)
@@ -81,14 +81,14 @@ def test_a_broken_stand_in_fails_as_what_it_is(
 
 
 def test_a_compiler_that_fails_is_said(
-    mac: Mac, workshop: Workshop, subject: Subject, reference: Outcome
+    mac: Mac, workshop: Workshop, subject: Subject, reference: Measurement
 ) -> None:
     mac(compile="no-load")
     check, _ = draw_on(workshop, subject, "ALL", reference)
     assert (check.state, "cannot compile" in check.detail) == ("fail", True)
 
 
-def test_what_hangs_is_stopped(mac: Mac, subject: Subject, reference: Outcome, tmp_path: Path) -> None:
+def test_what_hangs_is_stopped(mac: Mac, subject: Subject, reference: Measurement, tmp_path: Path) -> None:
     mac(ALL="hang")
     check, _ = draw_on(Workshop(tmp_path, limit_s=4), subject, "ALL", reference)
     assert (check.state, check.detail) == ("fail", "stopped after 4 s")
@@ -105,7 +105,7 @@ def test_a_damaged_model_fails_with_its_part(workshop: Workshop, subject: Subjec
 
 
 def test_one_part_at_a_time_needs_less_memory_and_draws_the_same(
-    workshop: Workshop, subject: Subject, reference: Outcome
+    workshop: Workshop, subject: Subject, reference: Measurement
 ) -> None:
     if peak_memory_bytes() is None:
         pytest.skip("needs Linux or macOS, not Windows")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audio2img.cli import main
-from audio2img.diagnosis.actions import HARD_TEXT, check_dialogs, check_quick_actions, check_shortcuts
+from audio2img.diagnosis.mac_actions import HARD_TEXT, check_dialogs, check_quick_actions, check_shortcuts
 from audio2img.macos.install import live_place
 
 QUICK_TITLES = ("Picture from this recording", "Picture from the clipboard text", "Speak a picture")

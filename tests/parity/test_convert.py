@@ -14,7 +14,7 @@ import pytest
 
 from audio2img.conversion import ConversionOptions, convert_model, open_source
 from audio2img.conversion.converter import make_job
-from audio2img.conversion.modules import load_component, make_contract
+from audio2img.conversion.modules import load_component, make_signature
 from audio2img.conversion.parity import answer_of_torch, check_part, run_packages
 from audio2img.errors import ModelError
 from audio2img.mlprogram import graph
@@ -50,13 +50,13 @@ def test_every_part_of_every_layout_agrees_with_torch(
     mini_layout: Layouts, mini_layout_source: Layouts, layout: str, part: str
 ) -> None:
     job = job_of(layout, part, mini_layout_source(layout), mini_layout(layout))
-    contract = make_contract(job)
-    inputs, expected = answer_of_torch(contract)
+    signature = make_signature(job)
+    inputs, expected = answer_of_torch(signature)
     found = run_packages(job, inputs)
-    decibels = {name: signal_db(found[name], expected[name]) for name in contract.outputs}
+    decibels = {name: signal_db(found[name], expected[name]) for name in signature.outputs}
     print(layout, part, {name: round(value, 1) for name, value in decibels.items()})
     assert min(decibels.values()) > 70
-    assert all(np.ptp(expected[name]) > 0 or part == "safety_checker" for name in contract.outputs)
+    assert all(np.ptp(expected[name]) > 0 or part == "safety_checker" for name in signature.outputs)
 
 
 @pytest.mark.parametrize(("layout", "flag"), [("safety", 0.0), ("safety_flags", 1.0)])
@@ -64,7 +64,7 @@ def test_a_safety_checker_finds_what_its_thresholds_say(
     mini_layout: Layouts, mini_layout_source: Layouts, layout: str, flag: float
 ) -> None:
     job = job_of(layout, "safety_checker", mini_layout_source(layout), mini_layout(layout))
-    inputs, _ = answer_of_torch(make_contract(job))
+    inputs, _ = answer_of_torch(make_signature(job))
     found = run_packages(job, inputs)
     assert found["has_nsfw_concepts"].item() == flag
     assert np.array_equal(found["filtered_images"], inputs["images"] * (1 - flag))
@@ -84,11 +84,11 @@ def test_the_safety_checker_is_diffusers(
     folder = tmp_path / "source"
     shutil.copytree(mini_layout_source("safety"), folder)
     checker.save_pretrained(folder / "safety_checker")
-    contract = make_contract(job_of("safety", "safety_checker", folder, tmp_path))
+    signature = make_signature(job_of("safety", "safety_checker", folder, tmp_path))
     for seed in range(8):
-        inputs = contract.make_inputs(seed)
+        inputs = signature.make_inputs(seed)
         with torch.no_grad():
-            images, flagged, _ = contract.module(*inputs.values())
+            images, flagged, _ = signature.module(*inputs.values())
             expected_images, expected = checker.forward_onnx(inputs["clip_input"], inputs["images"].clone())
         assert bool(flagged.item()) == bool(expected.item())
         assert torch.equal(images, expected_images)
@@ -106,7 +106,7 @@ def test_a_wrong_part_is_found(mini_layout: Layouts, mini_layout_source: Layouts
     content[middle : middle + 8192] = (halves * np.float16(1.5)).tobytes()
     weights.write_bytes(bytes(content))
     with pytest.raises(ModelError, match="the converted vae_decoder is wrong: its image is"):
-        check_part(make_contract(job), job)
+        check_part(make_signature(job), job)
 
 
 def test_a_part_too_large_for_this_machine_is_said_to_be_unchecked(
@@ -114,7 +114,7 @@ def test_a_part_too_large_for_this_machine_is_said_to_be_unchecked(
 ) -> None:
     monkeypatch.setattr(graph, "MAX_PARAMETERS", 1000)
     job = job_of("whole16", "vae_encoder", mini_layout_source("whole16"), mini_layout("whole16"))
-    assert check_part(make_contract(job), job) == ({}, "not checked: too large for this machine")
+    assert check_part(make_signature(job), job) == ({}, "not checked: too large for this machine")
 
 
 def test_weights_of_unknown_names_are_refused(mini_diffusers: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from audio2img.backends.torch.backend import DiffusersBackend
-from audio2img.backends.torch.plan import Wishes
+from audio2img.backends.torch.plan import PlanWishes
 from audio2img.errors import CancelledError, MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest
 
@@ -107,7 +107,7 @@ def test_the_unet_can_be_compiled_whole(
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_plainly)
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    backend = DiffusersBackend.load(mini_diffusers, wishes=Wishes(compile=True))
+    backend = DiffusersBackend.load(mini_diffusers, wishes=PlanWishes(compile=True))
     assert np.array_equal(backend.generate(request).pixels, plain)
     assert asked == [{"mode": "default", "fullgraph": True, "dynamic": False}]
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"].startswith(str(private_home))
@@ -201,7 +201,7 @@ def test_a_device_that_is_not_here(mini_diffusers: Path) -> None:
 
     missing = next(name for name in ("mps", "cuda") if not getattr(torch, name).is_available())
     with pytest.raises(MachineError, match=f"finds no {missing} device"):
-        DiffusersBackend.load(mini_diffusers, wishes=Wishes(device=missing))
+        DiffusersBackend.load(mini_diffusers, wishes=PlanWishes(device=missing))
 
 
 def test_a_model_that_lacks_a_weight_is_not_filled_with_noise(mini_diffusers: Path, tmp_path: Path) -> None:
@@ -228,6 +228,6 @@ def test_half_precision_and_little_memory_draw_the_same(mini_diffusers: Path) ->
 
     request = replace(REQUEST, width=64, height=64, steps=2)
     whole = DiffusersBackend.load(mini_diffusers).generate(request).pixels
-    half = DiffusersBackend.load(mini_diffusers, wishes=Wishes(precision="half", low_memory=True))
+    half = DiffusersBackend.load(mini_diffusers, wishes=PlanWishes(precision="half", low_memory=True))
     assert half.plan.tile_vae
     assert psnr_db(half.generate(request).pixels, whole, PIXEL_PEAK) > 30

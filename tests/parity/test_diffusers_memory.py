@@ -15,7 +15,7 @@ import pytest
 
 from audio2img.backends.torch.backend import DiffusersBackend
 from audio2img.backends.torch.needs import Needs, count_unet_channels
-from audio2img.backends.torch.plan import Device, Wishes
+from audio2img.backends.torch.plan import PlanWishes, TorchDevice
 from audio2img.errors import ModelError
 from audio2img.mlprogram.signal import PIXEL_PEAK, psnr_db
 from audio2img.types import ImageRequest, InitImage
@@ -149,7 +149,7 @@ def test_an_autoencoder_that_overflows_is_asked_again_in_full(
 ) -> None:
     expected = DiffusersBackend.load(overflowing, "loud").generate(REQUEST).pixels
     assert expected.std() > 1
-    backend = DiffusersBackend.load(overflowing, "loud", Wishes(precision="half"))
+    backend = DiffusersBackend.load(overflowing, "loud", PlanWishes(precision="half"))
     with backend._parts.use("vae") as (vae,), torch.no_grad():
         assert vae.dtype == torch.float16
         assert not vae.decode(torch.ones(1, 4, 16, 16).half())[0].isfinite().all(), "it really overflows"
@@ -167,7 +167,7 @@ def test_so_is_one_that_starts_from_a_picture(overflowing: Path, caplog: pytest.
     picture = (np.stack([x, y, 1 - x], axis=2) * 255).round().astype(np.uint8)
     request = replace(REQUEST, init_image=InitImage("ramp.png", "0" * 64), strength=0.5)
     expected = DiffusersBackend.load(overflowing, "loud").generate(request, init_image=picture).pixels
-    backend = DiffusersBackend.load(overflowing, "loud", Wishes(precision="half"))
+    backend = DiffusersBackend.load(overflowing, "loud", PlanWishes(precision="half"))
     assert psnr_db(backend.generate(request, init_image=picture).pixels, expected, PIXEL_PEAK) > 30
     assert caplog.text.count("overflows in half precision") == 1
 
@@ -188,7 +188,7 @@ def test_tiles_are_smaller_than_the_models_own_size(mini_diffusers: Path) -> Non
     shapes: dict[bool, list[tuple[int, ...]]] = {}
     pictures = {}
     for low_memory in (False, True):
-        backend = DiffusersBackend.load(mini_diffusers, "mini", Wishes(low_memory=low_memory))
+        backend = DiffusersBackend.load(mini_diffusers, "mini", PlanWishes(low_memory=low_memory))
         seen = shapes[low_memory] = []
         with backend._parts.use("vae") as (vae,):
             vae.decoder.register_forward_hook(
@@ -206,9 +206,9 @@ def test_offloaded_parts_come_back_for_each_picture_unless_they_are_kept(
     mini_diffusers: Path, keeps: bool
 ) -> None:
     """On the processor by its other name, which counts as a device of its own."""
-    device = Device("cpu:0", "the processor")  # type: ignore[arg-type]
+    device = TorchDevice("cpu:0", "the processor")  # type: ignore[arg-type]
     request = replace(REQUEST, count=3)
-    backend = DiffusersBackend.load(mini_diffusers, "mini", Wishes("cpu"))
+    backend = DiffusersBackend.load(mini_diffusers, "mini", PlanWishes("cpu"))
     expected = [result.pixels for result in backend.generate_all(request)]
     backend._parts.apply(replace(backend.plan, device=device, offload="parts", keeps=keeps))
     order: list[str] = []
@@ -229,9 +229,9 @@ def test_offloaded_parts_come_back_for_each_picture_unless_they_are_kept(
 
 def test_memory_that_runs_out_ends_the_keeping(mini_diffusers: Path) -> None:
     """The first decoding fails as CUDA's allocator does; what is left is drawn one part at a time."""
-    device = Device("cpu:0", "the processor")  # type: ignore[arg-type]
+    device = TorchDevice("cpu:0", "the processor")  # type: ignore[arg-type]
     request = replace(REQUEST, count=2)
-    backend = DiffusersBackend.load(mini_diffusers, "mini", Wishes("cpu", low_memory=True))
+    backend = DiffusersBackend.load(mini_diffusers, "mini", PlanWishes("cpu", low_memory=True))
     expected = [result.pixels for result in backend.generate_all(request)]
     backend._parts.apply(replace(backend.plan, device=device, offload="parts", keeps=True))
     lacking = ["memory"]

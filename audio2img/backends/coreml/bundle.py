@@ -10,7 +10,7 @@ from pathlib import Path
 
 from audio2img.backends.coreml.contract import Contract, Part, check_contract
 from audio2img.backends.coreml.layout import TOKENIZER_FILES, Attention, attention_of, find_layout
-from audio2img.backends.coreml.settings import SIDECAR_NAME, Settings, read_settings
+from audio2img.backends.coreml.settings import SIDECAR_NAME, BundleSettings, read_settings
 from audio2img.diffusion import ModelDefaults
 from audio2img.diffusion.hashing import hash_files
 from audio2img.mlprogram.mlmodelc import read_compiled_description
@@ -28,7 +28,7 @@ class Bundle:
     tokenizer_folder: Path
     parts: Mapping[str, Part]
     contract: Contract
-    settings: Settings
+    settings: BundleSettings
 
     @property
     def attention(self) -> Attention | None:

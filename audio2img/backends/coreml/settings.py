@@ -41,7 +41,7 @@ OPENCLIP_PAD_TOKEN = "!"
 
 
 @dataclass(frozen=True)
-class Settings:
+class BundleSettings:
     """What a model is called, what it says of itself, and how its latents are looked at on the way."""
 
     name: str
@@ -49,7 +49,7 @@ class Settings:
     preview: LatentPreview
 
 
-def read_settings(folder: Path, contract: Contract, tokenizer: Path) -> Settings:
+def read_settings(folder: Path, contract: Contract, tokenizer: Path) -> BundleSettings:
     """The sidecar's settings, with what it leaves open inferred. tokenizer: the folder of its files.
 
     Raises ModelError if the sidecar is damaged, or asks for what is not supported here.
@@ -57,7 +57,7 @@ def read_settings(folder: Path, contract: Contract, tokenizer: Path) -> Settings
     path = folder / SIDECAR_NAME
     content = _read_sidecar(path) if path.exists() else {}
     reader = _SettingsReader(path, content)
-    return Settings(
+    return BundleSettings(
         name=reader.text("name", folder.resolve().name),
         facts=_read_facts(reader, contract, tokenizer),
         preview=_read_preview(reader, contract),

@@ -23,7 +23,7 @@ from audio2img.backends.torch.folder import ModelFolder, looks_like_ours, read_f
 from audio2img.backends.torch.memory import is_out_of_memory, release_memory
 from audio2img.backends.torch.needs import find_needs
 from audio2img.backends.torch.parts import Parts, keep_compiled, load_parts
-from audio2img.backends.torch.plan import Plan, Wishes, find_device, make_plan
+from audio2img.backends.torch.plan import Plan, PlanWishes, find_device, make_plan
 from audio2img.backends.torch.schedulers import Walk
 from audio2img.backends.torch.unet import Direct, GuidedUNet, Replayed
 from audio2img.backends.torch.vae import (
@@ -65,7 +65,7 @@ class DiffusersBackend:
         cls,
         path: str | Path,
         name: str | None = None,
-        wishes: Wishes | None = None,
+        wishes: PlanWishes | None = None,
         loras: Sequence[LoraFile] = (),
         cancelled: CancelCheck | None = None,
     ) -> DiffusersBackend:
@@ -75,7 +75,7 @@ class DiffusersBackend:
         Raises ModelError if a part is missing, damaged, unknown or a pickle, MachineError if this
         machine cannot draw it, UsageError for wishes that make no sense, CancelledError.
         """
-        wishes = wishes or Wishes()
+        wishes = wishes or PlanWishes()
         if wishes.compile:
             keep_compiled()
         model = find_model(Path(path), name)

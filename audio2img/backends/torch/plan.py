@@ -34,7 +34,7 @@ MAX_BATCH = 8
 
 
 @dataclass(frozen=True)
-class Device:
+class TorchDevice:
     """What draws. free_bytes: None where it is not known; capability: of a CUDA card."""
 
     kind: DeviceKind
@@ -44,7 +44,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PlanWishes:
     """What a person asked for; None: decide. device: of DEVICES; low_memory: offload and tile, or never."""
 
     device: str | None = None
@@ -78,7 +78,7 @@ class Plan:
     steps enough. compile: torch.compile. batch: pictures drawn at once. reasons: why, in words.
     """
 
-    device: Device
+    device: TorchDevice
     precision: Precision
     vae_precision: Precision
     offload: Offload = "none"
@@ -122,7 +122,7 @@ class Plan:
         return ", ".join(word for word in words if word) + why
 
 
-def make_plan(device: Device, needs: Needs, wishes: Wishes) -> Plan:
+def make_plan(device: TorchDevice, needs: Needs, wishes: PlanWishes) -> Plan:
     """The plan for drawing such a model on such a device.
 
     Raises MachineError when the device's memory is known to be too small for any way of drawing it.
@@ -160,7 +160,7 @@ def make_plan(device: Device, needs: Needs, wishes: Wishes) -> Plan:
     )
 
 
-def _choose_precision(device: Device, wishes: Wishes) -> tuple[Precision, str]:
+def _choose_precision(device: TorchDevice, wishes: PlanWishes) -> tuple[Precision, str]:
     if wishes.precision is not None:
         return ("half" if wishes.precision == "half" else "full"), "precision as asked for"
     if device.kind == "cpu":
@@ -171,7 +171,7 @@ def _choose_precision(device: Device, wishes: Wishes) -> tuple[Precision, str]:
 
 
 def _choose_offload(
-    device: Device, needs: Needs, wishes: Wishes, size: int, vae_size: int
+    device: TorchDevice, needs: Needs, wishes: PlanWishes, size: int, vae_size: int
 ) -> tuple[Offload, str]:
     """The quickest way that fits, and why it is not the quickest of all."""
     if wishes.low_memory is not None:
@@ -201,7 +201,7 @@ def _resident_bytes(needs: Needs, offload: Offload, size: int, vae_size: int) ->
     return vae + sum(count for name, count in others.items() if name not in texts)
 
 
-def _can_replay(device: Device, needs: Needs, size: int, left: int | None) -> bool:
+def _can_replay(device: TorchDevice, needs: Needs, size: int, left: int | None) -> bool:
     """Whether a recording of the UNet, which holds its own memory for a step, has room beside the step's."""
     is_new = device.capability is None or device.capability >= FIRST_GRAPHS
     return is_new and (left is None or left >= 2 * needs.step_bytes(size))
@@ -213,7 +213,7 @@ def _choose_batch(needs: Needs, offload: Offload, size: int, left: int | None, g
     return max(1, min(MAX_BATCH, left // (needs.step_bytes(size) * (1 + graphs))))
 
 
-def find_device(wanted: str | None = None) -> Device:
+def find_device(wanted: str | None = None) -> TorchDevice:
     """CUDA, then MPS, then the processor; or the one that is asked for. Imports torch.
 
     Raises MachineError when torch has no such device here.
@@ -231,8 +231,8 @@ def find_device(wanted: str | None = None) -> Device:
     kind = wanted or next(name for name in DEVICES if has[name])
     if kind == "cuda":
         free, _ = torch.cuda.mem_get_info()
-        return Device("cuda", torch.cuda.get_device_name(), free, torch.cuda.get_device_capability())
+        return TorchDevice("cuda", torch.cuda.get_device_name(), free, torch.cuda.get_device_capability())
     if kind == "mps":
         free = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-        return Device("mps", "Apple's graphics card", free)
-    return Device("cpu", f"{os.cpu_count() or 1} cores")
+        return TorchDevice("mps", "Apple's graphics card", free)
+    return TorchDevice("cpu", f"{os.cpu_count() or 1} cores")

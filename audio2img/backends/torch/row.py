@@ -30,11 +30,11 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
 def load(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None) -> ImageBackend:
     """See BackendRow. torch asks before each part of a folder; a single file is loaded in one go."""
     from audio2img.backends.torch.backend import DiffusersBackend
-    from audio2img.backends.torch.plan import Wishes
+    from audio2img.backends.torch.plan import PlanWishes
 
     path = _path_of(model)
     assert path is not None, "a diffusers model has a folder or a file"
-    plan = Wishes(wishes.compute_units, wishes.precision, wishes.low_memory, wishes.compile)
+    plan = PlanWishes(wishes.compute_units, wishes.precision, wishes.low_memory, wishes.compile)
     return DiffusersBackend.load(path, model.name, plan, wishes.loras, cancelled)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from audio2img.backends.torch.needs import Needs
-from audio2img.backends.torch.plan import Device, Plan, Wishes, make_plan
+from audio2img.backends.torch.plan import Plan, PlanWishes, TorchDevice, make_plan
 from audio2img.errors import MachineError, UsageError
 
 GB = 10**9
@@ -14,17 +14,17 @@ SDXL = Needs(
     {"text_encoder": 123_000_000, "text_encoder_2": 695_000_000, "unet": 2_567_000_000, "vae": 84_000_000},
     1024, 1024, unet_channels=4920, upcast_vae=True,
 )  # fmt: skip
-CPU = Device("cpu", "8 cores")
-NONE = Wishes()
+CPU = TorchDevice("cpu", "8 cores")
+NONE = PlanWishes()
 
 
-def card(free: float, capability: tuple[int, int] = (8, 6)) -> Device:
-    return Device("cuda", "a card", int(free * GB), capability)
+def card(free: float, capability: tuple[int, int] = (8, 6)) -> TorchDevice:
+    return TorchDevice("cuda", "a card", int(free * GB), capability)
 
 
 def test_the_processor_draws_plainly() -> None:
     assert make_plan(CPU, SD2, NONE) == Plan(CPU, "full", "full")
-    assert make_plan(CPU, SD2, Wishes(low_memory=True)).tile_vae
+    assert make_plan(CPU, SD2, PlanWishes(low_memory=True)).tile_vae
 
 
 def test_a_large_card_holds_everything() -> None:
@@ -65,12 +65,12 @@ def test_a_card_too_small_is_refused_with_the_numbers() -> None:
 
 
 def test_wishes_win() -> None:
-    plan = make_plan(card(24), SDXL, Wishes(precision="full", low_memory=True, compile=True))
+    plan = make_plan(card(24), SDXL, PlanWishes(precision="full", low_memory=True, compile=True))
     assert (plan.precision, plan.offload, plan.tile_vae, plan.compile) == ("full", "parts", True, True)
     assert "as asked for" in plan.describe()
-    plan = make_plan(card(2), SD2, Wishes(low_memory=False))
+    plan = make_plan(card(2), SD2, PlanWishes(low_memory=False))
     assert (plan.offload, plan.tile_vae) == ("none", False)
-    plan = make_plan(card(24), SD2, Wishes(compile=True))
+    plan = make_plan(card(24), SD2, PlanWishes(compile=True))
     assert (plan.graphs, plan.channels_last) == (False, True), "torch.compile makes graphs of its own"
 
 
@@ -78,7 +78,7 @@ def test_wishes_win() -> None:
 def test_with_little_memory_what_draws_is_kept_for_several_pictures_where_it_fits(
     free: float, keeps: bool
 ) -> None:
-    plan = make_plan(card(free), SDXL, Wishes(low_memory=True))
+    plan = make_plan(card(free), SDXL, PlanWishes(low_memory=True))
     assert (plan.offload, plan.keeps) == ("parts", keeps)
     assert ("kept for several pictures" in plan.describe()) == keeps
     assert not make_plan(card(6), SDXL, NONE).keeps, "else less would wait in main memory"
@@ -90,18 +90,18 @@ def test_with_little_memory_what_draws_is_kept_for_several_pictures_where_it_fit
 def test_old_cards_and_apples() -> None:
     assert make_plan(card(8, (5, 2)), SD2, NONE).precision == "full"
     assert not make_plan(card(24, (6, 1)), SD2, NONE).graphs
-    plan = make_plan(Device("mps", "Apple's graphics card", 12 * GB), SD2, NONE)
+    plan = make_plan(TorchDevice("mps", "Apple's graphics card", 12 * GB), SD2, NONE)
     assert (plan.precision, plan.graphs, plan.channels_last) == ("half", False, False)
 
 
 @pytest.mark.parametrize("given", [{"device": "tpu"}, {"precision": "quarter"}])
 def test_wishes_that_make_no_sense(given: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="there is no"):
-        Wishes(**given)  # type: ignore[arg-type]
+        PlanWishes(**given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", [CPU, card(24)])
-def test_less_memory_is_less_once(device: Device) -> None:
+def test_less_memory_is_less_once(device: TorchDevice) -> None:
     less = make_plan(device, SD2, NONE).with_less_memory()
     assert less is not None
     assert less.tile_vae
