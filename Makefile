@@ -39,8 +39,9 @@ demo: $(VENV)/.ready ## A spoken sentence becomes a picture, offline, with the e
 models: $(VENV)/.ready ## Get this machine's default models (shows what, how large, which licence)
 	@$(BIN)/audio2img models get default $(ARGS)
 
-install: ## The command audio2img on your PATH (PREFIX=~/.local, EXTRAS=diffusers, WAY=uv|pipx|venv)
-	@$(PYTHON) scripts/install.py install --prefix "$(PREFIX)" --way "$(or $(WAY),auto)" --extras "$(EXTRAS)"
+install: ## The command audio2img on your PATH (PREFIX=~/.local, EXTRAS=diffusers, WAY=uv|pipx|venv, TORCH_INDEX=URL)
+	@$(PYTHON) scripts/install.py install --prefix "$(PREFIX)" --way "$(or $(WAY),auto)" \
+	  --extras "$(EXTRAS)" --torch-index "$(TORCH_INDEX)"
 
 uninstall: ## Remove what make install and make shortcuts made, and nothing else
 	@if [ -x $(BIN)/audio2img ]; then $(BIN)/audio2img actions uninstall --quiet >&2 || true; fi

@@ -1,4 +1,4 @@
-"""How audio2img came onto this machine, and with it the command that adds an extra.
+"""How audio2img came onto this machine, and with it the command that adds an extra or mends a package.
 
 It is on no index of packages, so that `pip install 'audio2img[...]'` finds nothing: what adds an extra
 has to name where this installation came from. direct_url.json tells (PEP 610), and the files that uv and
@@ -7,13 +7,16 @@ pipx leave in the environments that they make.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from audio2img.machine import missing_packages
+from audio2img.machine import has_nvidia_card, missing_packages, this_platform
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -25,11 +28,17 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "diffusers": ("torch", "diffusers", "peft"),
     "convert": ("torch", "diffusers", "sklearn"),
 }
-WITH_TORCH = ("diffusers", "convert")
+WITH_TORCH = ("diffusers", "convert", "train")
+
+TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
+"""PyTorch's index of its builds for the processor: 2.9.1+cpu, which is newer than 2.9.1 (PEP 440)."""
+
+# What the extra diffusers adds on disk, measured: of PyPI's torch, the wheels for Linux bring CUDA along.
+WITH_CUDA, WITHOUT_CUDA = "6 GB", "1.1 GB"
 
 
 def how_to_add(extra: str, distribution: Distribution | None = None, prefix: Path | None = None) -> str:
-    """What to run so that `extra` is installed, beginning with "run: ".
+    """What to run so that `extra` is installed, beginning with "run: ", and what that weighs with torch.
 
     distribution, prefix: of another installation than the one that is running, its metadata and the
     folder of its environment.
@@ -37,25 +46,95 @@ def how_to_add(extra: str, distribution: Distribution | None = None, prefix: Pat
     prefix = Path(sys.prefix) if prefix is None else prefix
     origin = _read_origin(distribution)
     wanted = ",".join(dict.fromkeys([*_present_extras(), extra]))
-    smaller = (
-        " (without an NVIDIA card, choose torch for the processor first: https://pytorch.org/get-started)"
+    brings_torch = extra in WITH_TORCH and bool(missing_packages(("torch",)))
+    for_cpu = brings_torch and needs_torch_for_cpu((extra,))
+    weight = f" ({_weight()})" if brings_torch else ""
+    return f"run: {_command(extra, wanted, origin, prefix, for_cpu)}{weight}"
+
+
+def how_to_repair(
+    *packages: str, distribution: Distribution | None = None, prefix: Path | None = None
+) -> str:
+    """What to run so that `packages` are installed again, in the newest versions that audio2img takes.
+
+    It begins with "run: ". distribution, prefix: see how_to_add.
+    """
+    prefix = Path(sys.prefix) if prefix is None else prefix
+    wanted = " ".join(shlex.quote(_taken(package, distribution)) for package in packages)
+    if _has_pip(prefix):
+        return f"run: {_pip(prefix)} --force-reinstall {wanted}"
+    again = " ".join(f"--reinstall-package {package}" for package in packages)
+    return f"run: {_pip(prefix)} {again} {wanted}"
+
+
+def needs_torch_for_cpu(extras: Iterable[str]) -> bool:
+    """Whether these extras would bring gigabytes for a card that is not here."""
+    return (
+        any(extra in WITH_TORCH for extra in extras) and this_platform() == "linux" and not has_nvidia_card()
     )
-    return f"run: {_command(extra, wanted, origin, prefix)}{smaller if extra in WITH_TORCH else ''}"
 
 
-def _command(extra: str, wanted: str, origin: dict[str, Any], prefix: Path) -> str:
+def _weight() -> str:
+    if this_platform() == "linux" and has_nvidia_card():
+        return f"about {WITH_CUDA} on disk, with CUDA's libraries"
+    if this_platform() == "linux":
+        return f"about {WITHOUT_CUDA} on disk, with torch for the processor: there is no NVIDIA card here"
+    if has_nvidia_card():
+        return f"about {WITHOUT_CUDA} on disk; for the card take a build with CUDA: https://pytorch.org/get-started"
+    return f"about {WITHOUT_CUDA} on disk"
+
+
+def _command(extra: str, wanted: str, origin: dict[str, Any], prefix: Path, for_cpu: bool) -> str:
     folder = _local_folder(origin)
-    python = shlex.quote(str(_python_of(prefix)))
     if folder is not None and origin.get("dir_info", {}).get("editable"):
-        return f"{python} -m pip install -e {shlex.quote(f'{folder}[{extra}]')}"
+        return f"{_pip(prefix, for_cpu)} -e {shlex.quote(f'{folder}[{extra}]')}"
     if folder is not None and (folder / "Makefile").is_file() and _is_of_make(prefix):
         return f"make -C {shlex.quote(str(folder))} install EXTRAS={wanted}{_prefix_of_make(prefix)}"
     what = shlex.quote(_requirement(origin, folder, wanted))
     if (prefix / "uv-receipt.toml").is_file():
-        return f"uv tool install --force {what}"
+        return f"uv tool install --force{_index_for_uv(for_cpu)} {what}"
     if (prefix / "pipx_metadata.json").is_file():
+        return _pipx(what, prefix, for_cpu)
+    return f"{_pip(prefix, for_cpu)} {what}"
+
+
+def _pip(prefix: Path, for_cpu: bool = False) -> str:
+    """What installs into the environment; those that uv makes have no pip."""
+    python = shlex.quote(str(prefix / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")))
+    if _has_pip(prefix):
+        return f"{python} -m pip install{f' --extra-index-url {TORCH_FOR_CPU}' if for_cpu else ''}"
+    return f"uv pip install --python {python}{_index_for_uv(for_cpu)}"
+
+
+def _pipx(what: str, prefix: Path, for_cpu: bool) -> str:
+    if not for_cpu:
         return f"pipx install --force {what}"
-    return f"{python} -m pip install {what}"
+    index = f"--extra-index-url {TORCH_FOR_CPU}" if _has_pip(prefix) else _index_for_uv(True).strip()
+    return f"pipx install --force --pip-args={shlex.quote(index)} {what}"
+
+
+def _index_for_uv(for_cpu: bool) -> str:
+    """uv else takes from the first index that has a package whatever is there, however old."""
+    return f" --extra-index-url {TORCH_FOR_CPU} --index-strategy unsafe-best-match" if for_cpu else ""
+
+
+def _has_pip(prefix: Path) -> bool:
+    if prefix == Path(sys.prefix):
+        return find_spec("pip") is not None
+    return any(any(prefix.glob(f"{lib}/site-packages/pip")) for lib in ("lib/python3*", "Lib"))
+
+
+def _taken(package: str, distribution: Distribution | None) -> str:
+    """`package` with the versions that audio2img's metadata asks for, as "av<19,>=14"."""
+    from importlib.metadata import Distribution, PackageNotFoundError
+
+    try:
+        required = (distribution or Distribution.from_name(NAME)).requires or []
+    except PackageNotFoundError:
+        return package
+    wanted = re.compile(rf"{re.escape(package)}(?![\w.-])\s*([^;]*)", re.IGNORECASE)
+    found = next((match for line in required if (match := wanted.match(line))), None)
+    return package + found[1].strip() if found else package
 
 
 def _read_origin(distribution: Distribution | None) -> dict[str, Any]:
@@ -106,10 +185,6 @@ def _prefix_of_make(prefix: Path) -> str:
         return ""
     chosen = prefix.parents[2]
     return "" if chosen == Path.home() / ".local" else f" PREFIX={shlex.quote(str(chosen))}"
-
-
-def _python_of(prefix: Path) -> Path:
-    return prefix / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def _present_extras() -> list[str]:

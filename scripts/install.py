@@ -2,6 +2,7 @@
 
 The environment is made by uv or pipx where they are, else it is a venv of our own under the prefix.
 A receipt under the prefix remembers what was done, so that uninstall removes that and nothing else.
+Where an extra brings torch and no NVIDIA card is found, torch's build for the processor is taken.
 Needs Python's own library only: it runs before anything is installed.
 """
 
@@ -14,13 +15,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "audio2img"
 WAYS = ("uv", "pipx", "venv")
+USUAL_INDEX = "usual"
+ANSWER_LIMIT_S = 20
 
 
 class InstallError(Exception):
@@ -70,8 +75,11 @@ class Prefix:
         fresh.replace(self.share / "install.json")
 
 
-def install(prefix: Prefix, wanted: str, extras: str) -> None:
-    """Install, or bring up to date in place. Raises InstallError; a first one that fails leaves nothing."""
+def install(prefix: Prefix, wanted: str, extras: str, torch_index: str = "") -> None:
+    """Install, or bring up to date in place. Raises InstallError; a first one that fails leaves nothing.
+
+    torch_index: where torch is taken from, see `choose_torch_index`.
+    """
     before = prefix.read()
     way = choose_way(wanted, before)
     if before is None:
@@ -79,14 +87,14 @@ def install(prefix: Prefix, wanted: str, extras: str) -> None:
     elif before.way != way:
         remove(prefix, before)
         before = None
+    index = choose_torch_index(torch_index, extras)
     receipt = before or Receipt(way, _missing_folders(prefix))
     prefix.write(receipt)
     spec = f"{ROOT}[{extras}]" if extras else str(ROOT)
-    _say(f"installing {NAME} with {way} (a minute or so) ...")
+    _say(f"installing {NAME} with {way} ({'several minutes' if index else 'a minute or so'}) ...")
     try:
         prefix.launcher.parent.mkdir(parents=True, exist_ok=True)
-        for command in install_commands(prefix, way, spec, is_update=before is not None):
-            _run(command, prefix)
+        _fill(prefix, way, spec, before is not None, index)
         if way == "venv":
             _link(prefix)
         _run([str(prefix.launcher), "--version"], prefix)
@@ -134,20 +142,88 @@ def choose_way(wanted: str, before: Receipt | None) -> str:
     return next((way for way in WAYS if shutil.which(way)), "venv")
 
 
-def install_commands(prefix: Prefix, way: str, spec: str, is_update: bool) -> list[list[str]]:
-    """What is run to install `spec`, a path with extras."""
+def choose_torch_index(wanted: str, extras: str) -> str | None:
+    """The index that torch is taken from, if not from the usual one.
+
+    wanted: "" chooses PyTorch's index for the processor where an extra brings torch, PyPI's torch would
+    bring CUDA's libraries, and there is no NVIDIA card; USUAL_INDEX never does; else the address of one.
+    """
+    from audio2img.installation import TORCH_FOR_CPU, WITH_TORCH, needs_torch_for_cpu
+
+    chosen = [extra.strip() for extra in extras.split(",")]
+    index = wanted or (TORCH_FOR_CPU if needs_torch_for_cpu(chosen) else USUAL_INDEX)
+    if index == USUAL_INDEX or not set(WITH_TORCH) & set(chosen):
+        return None
+    if reason := _why_unreachable(index):
+        _say(f"{index}: {reason}; torch comes from the usual index, with 5 GB for NVIDIA's cards on Linux")
+        return None
+    if not wanted:
+        _say(f"there is no NVIDIA card here (TORCH_INDEX={USUAL_INDEX} takes torch as on machines with one)")
+    _say(f"torch is taken from {index}")
+    return index
+
+
+def _why_unreachable(index: str) -> str:
+    """What is wrong with an index of packages; "" where it has torch, or wants to know first who asks."""
+    try:
+        with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=ANSWER_LIMIT_S):
+            return ""
+    except urllib.error.HTTPError as error:
+        return "" if error.code in (401, 403, 407) else f"HTTP status {error.code}"
+    except (OSError, ValueError) as error:  # ValueError: no address at all, or one with a password in it
+        return "" if "@" in index else f"cannot be reached ({getattr(error, 'reason', error)})"
+
+
+def _fill(prefix: Prefix, way: str, spec: str, is_update: bool, index: str | None) -> None:
+    """Run what installs; where that fails with torch from `index`, once more without it."""
+    # Else uv, also below pipx, takes a package from the first index that has it, however old it is there.
+    newest = {"UV_INDEX_STRATEGY": "unsafe-best-match"} if index else {}
+    try:
+        for command in install_commands(prefix, way, spec, is_update, index):
+            _run(command, prefix, newest)
+    except InstallError as error:
+        if index is None:
+            raise
+        _say(f"{error}; once more, with torch from the usual index ...")
+        _fill(prefix, way, spec, is_update, None)
+
+
+def install_commands(
+    prefix: Prefix, way: str, spec: str, is_update: bool, index: str | None = None
+) -> list[list[str]]:
+    """What is run to install `spec`, a path with extras. index: where torch is taken from.
+
+    Of two indexes the newest version is taken, which 2.9.1+cpu is, set beside 2.9.1 (PEP 440).
+    """
     force = ["--force"] if is_update else []
     if way == "uv":
-        again = [*force, "--reinstall-package", NAME]
+        again = [*force, "--reinstall-package", NAME, *(_torch_by_uv(index) if index else [])]
         return [[_program("uv"), "tool", "install", *again, "--python", sys.executable, spec]]
     if way == "pipx":
-        return [[_program("pipx"), "install", *force, "--python", sys.executable, spec]]
-    python = str(prefix.venv / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", spec]
+        from_index = [f"--pip-args=--extra-index-url {index}"] if index else []
+        return [[_program("pipx"), "install", *force, *from_index, "--python", sys.executable, spec]]
+    pip = [str(prefix.venv / "bin" / "python"), "-m", "pip", "install"]
+    pip += ["--quiet", "--disable-pip-version-check"]
+    # What torch needs comes with the rest: an index of torch may lack it, or have it old.
+    torch = [[*pip, "--index-url", index, "--no-deps", "torch"]] if index else []
     return [
         [sys.executable, "-m", "venv", str(prefix.venv)],
-        pip,
+        *torch,
+        [*pip, "--upgrade", spec],
     ]  # not cleared: the old one works until then
+
+
+def _torch_by_uv(index: str) -> list[str]:
+    """uv 0.9.18 and later know PyTorch's index, and take nothing but torch from it."""
+    from audio2img.installation import TORCH_FOR_CPU
+
+    if index == TORCH_FOR_CPU:
+        told = subprocess.run(
+            [_program("uv"), "tool", "install", "--help"], capture_output=True, text=True, check=False
+        )
+        if "--torch-backend" in told.stdout:
+            return ["--torch-backend", "cpu"]
+    return ["--extra-index-url", index]
 
 
 def _refuse_what_is_not_ours(prefix: Prefix, way: str) -> None:
@@ -184,10 +260,11 @@ def _environment(prefix: Prefix) -> dict[str, str]:
     return {**os.environ, "UV_TOOL_BIN_DIR": folder, "PIPX_BIN_DIR": folder}
 
 
-def _run(command: Sequence[str], prefix: Prefix) -> None:
+def _run(command: Sequence[str], prefix: Prefix, more: Mapping[str, str] | None = None) -> None:
     """Run a command with what it prints on standard error. Raises InstallError when it fails."""
+    env = {**_environment(prefix), **(more or {})}
     try:
-        done = subprocess.run(command, stdout=sys.stderr, check=False, env=_environment(prefix))
+        done = subprocess.run(command, stdout=sys.stderr, check=False, env=env)
     except OSError as error:
         raise InstallError(f"{command[0]} cannot be run: {error.strerror}") from error
     if done.returncode:
@@ -217,12 +294,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--prefix", type=Path, default=Path("~/.local"))
     parser.add_argument("--way", choices=("auto", *WAYS), default="auto")
     parser.add_argument("--extras", default="", help="such as diffusers or convert,sounds")
+    parser.add_argument("--torch-index", default="", metavar="URL", help=f"where torch is, or {USUAL_INDEX}")
     options = parser.parse_args(argv)
     prefix = Prefix(Path(os.path.abspath(options.prefix.expanduser())))
     try:
         if options.what == "install":
             _check_python()
-            install(prefix, options.way, options.extras)
+            sys.path.insert(0, str(ROOT))
+            install(prefix, options.way, options.extras, options.torch_index)
             _after_install(prefix)
         elif uninstall(prefix):
             _say(f"removed {prefix.launcher}; models, settings and pictures stay where they are")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from audio2img.errors import CancelledError, MachineError, UsageError
+from audio2img.installation import how_to_repair
 
 if TYPE_CHECKING:  # a list of microphones needs no numbers
     import numpy as np
@@ -159,14 +160,12 @@ def _load_portaudio() -> Any:
     try:
         import sounddevice
     except OSError as error:
-        remedy = "install it again with: pip install --force-reinstall sounddevice"
+        remedy = how_to_repair("sounddevice")
         if sys.platform.startswith("linux"):
             remedy = "install it with: sudo apt install libportaudio2 (or your system's package of PortAudio)"
         raise MachineError(f"the microphone cannot be used: {error}", remedy) from None
     except ImportError as error:
-        raise MachineError(
-            f"the microphone cannot be used: {error}", "install it with: pip install sounddevice"
-        ) from None
+        raise MachineError(f"the microphone cannot be used: {error}", how_to_repair("sounddevice")) from None
     return sounddevice
 
 

@@ -13,9 +13,6 @@ from audio2img.store.rows import Kind
 
 LINE_BYTES_PER_S = 50e6 / 8  # 50 Mbit/s
 
-# On disk, measured: PyTorch's packages for Linux bring NVIDIA's CUDA libraries along, its others do not.
-DIFFUSERS_WITH_CUDA, DIFFUSERS_WITHOUT = "6.1 GB", "1.1 GB"
-
 
 def next_steps(machine: Machine) -> Iterator[str]:
     """Lines for a person who has seen the embedded model draw and wants pictures of anything.
@@ -25,7 +22,8 @@ def next_steps(machine: Machine) -> Iterator[str]:
     image = machine.default_image
     if image == EMBEDDED_IMAGE:
         image = DIFFUSERS_IMAGE
-        yield f"next, for pictures of anything, PyTorch is needed: {_install_diffusers(machine)}"
+        install = how_to_add("diffusers").removeprefix("run: ")
+        yield f"next, for pictures of anything, PyTorch is needed: {install}"
         yield "then say what you see: audio2img run"
     else:
         yield "next, for pictures of anything, say what you see: audio2img run"
@@ -39,13 +37,3 @@ def next_steps(machine: Machine) -> Iterator[str]:
     yield f"it first downloads, once and when you agree, {total / 1e9:.1f} GB ({minutes} min at 50 Mbit/s):"
     for model in missing:
         yield f"  {describe_download(model)}"
-
-
-def _install_diffusers(machine: Machine) -> str:
-    size = f"{DIFFUSERS_WITHOUT} on disk"
-    if machine.platform == "linux":
-        size = (
-            f"{DIFFUSERS_WITH_CUDA} on disk with the CUDA libraries that come with it, "
-            f"{DIFFUSERS_WITHOUT} with PyTorch for the processor"
-        )
-    return f"{how_to_add('diffusers').removeprefix('run: ')}; {size}"

@@ -27,6 +27,7 @@ from typing import Any
 from audio2img.conversion.plan import PartJob
 from audio2img.conversion.source import COMPONENTS
 from audio2img.errors import ModelError
+from audio2img.installation import how_to_repair
 
 HIDDEN_LAYER = -2  # of an SDXL text encoder: the output of its last layer but one
 TEXT_LENGTH = 77  # positions of CLIP's text encoder
@@ -91,7 +92,7 @@ def load_component(folder: str, component: str, variant: str | None) -> Any:
         raise ModelError(
             f"the weights in {path} are not of this model, or the installed transformers does not know "
             f"their names: {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""),
-            "run: pip install -U transformers diffusers, or get the model again",
+            f"{how_to_repair('transformers', 'diffusers')}; or get the model again",
         )
     return model.float().eval()
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import MachineError, UsageError
+from audio2img.installation import how_to_repair
 from audio2img.output.files import write_new_file
 from audio2img.output.naming import numbered_names
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
@@ -57,7 +58,7 @@ def sound_format(path: Path) -> SoundFormat:
     if chosen.codec not in av.codecs_available:
         raise MachineError(
             f"the FFmpeg of this machine's PyAV cannot write {path.suffix.lower()}",
-            "choose .wav, or install PyAV's own package again: pip install --force-reinstall av",
+            f"choose .wav, or install PyAV's own package again; {how_to_repair('av')}",
         )
     return chosen
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.errors import MachineError, ModelError
+from audio2img.installation import how_to_repair
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _import_binding() -> Any:
     except (ImportError, OSError) as error:
         raise MachineError(
             f"speech recognition cannot be loaded here: {error}",
-            "install it again with: pip install --force-reinstall pywhispercpp",
+            how_to_repair("pywhispercpp"),
         ) from None
     finally:
         if before is None:

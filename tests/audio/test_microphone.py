@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from audio2img.audio.microphone import Device, _by_name
-from audio2img.errors import UsageError
+from audio2img.audio.microphone import Device, _by_name, list_devices
+from audio2img.errors import MachineError, UsageError
+from audio2img.installation import how_to_repair
 
 RATE = 48000
 
@@ -336,3 +337,10 @@ def test_names_are_narrowed_down_as_a_person_would(text, found):
         ("AirPods", "B"),
     )  # fmt: skip
     assert [device.index for device in _by_name(known, text)] == found
+
+
+def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(MachineError, match="the microphone cannot be used") as caught:
+        list_devices()
+    assert caught.value.remedy == how_to_repair("sounddevice")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from audio2img.audio.decode import decode_audio
-from audio2img.errors import UsageError
+from audio2img.errors import MachineError, UsageError
+from audio2img.installation import how_to_repair
 from audio2img.output.sound import FORMATS, sound_format, write_sound
 from audio2img.types import AudioClip
 
@@ -81,3 +82,14 @@ def test_other_endings_are_refused_with_the_list(tmp_path: Path, name: str) -> N
 
 def test_the_case_of_an_ending_is_no_matter() -> None:
     assert sound_format(Path("A.MP3")) == FORMATS[".mp3"]
+
+
+def test_an_ffmpeg_without_the_encoder_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import av
+
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libmp3lame", "mp3"})
+    with pytest.raises(MachineError, match=r"cannot write \.mp3") as caught:
+        sound_format(tmp_path / "a.mp3")
+    assert how_to_repair("av") in caught.value.remedy

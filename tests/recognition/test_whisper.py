@@ -19,6 +19,7 @@ from audio2img.errors import (
     NothingToDrawError,
     UsageError,
 )
+from audio2img.installation import how_to_repair
 from audio2img.recognition import SpeechSetup, SpeechWishes, load_recognizer, whisper
 from audio2img.recognition.native import NativeModel, RawSegment
 from audio2img.recognition.speech_windows import Window
@@ -399,7 +400,7 @@ try:
 except MachineError as error:
     print(error.remedy)
 """
-    assert b"pip install" in run_python(code, mini_whisper).stdout
+    assert run_python(code, mini_whisper).stdout.decode().strip() == how_to_repair("pywhispercpp")
     assert MachineError.exit_code == 5
 
 

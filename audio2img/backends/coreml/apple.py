@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from audio2img.errors import MachineError
+from audio2img.installation import how_to_repair
 
 FAST_PREDICTION_SINCE = 15  # macOS; more work at load for faster predictions
 
@@ -69,6 +70,6 @@ def _coremltools() -> Any:
     except ImportError as error:
         raise MachineError(
             f"Core ML is reached through coremltools, which cannot be imported: {error}",
-            "run: pip install coremltools",
+            how_to_repair("coremltools"),
         ) from error
     return coremltools

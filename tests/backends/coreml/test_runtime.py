@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.runtime import CoreMLModel, load_part, runtime_name
 from audio2img.errors import MachineError, ModelError
+from audio2img.installation import how_to_repair
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.reference import _ONE_THREAD, ReferenceModel, _matrix_libraries
 
@@ -66,6 +68,15 @@ def test_a_machine_without_coremltools_is_not_taken_for_a_damaged_model(
     monkeypatch.setattr(apple, "open_compiled", refuse)
     with pytest.raises(MachineError, match="no coremltools"):
         load_part(package)
+
+
+def test_a_missing_coremltools_is_named_with_its_remedy(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "coremltools", None)
+    with pytest.raises(MachineError, match="cannot be imported") as caught:
+        apple.compile_package(package, tmp_path / "compiled")
+    assert caught.value.remedy == how_to_repair("coremltools")
 
 
 def test_a_prediction_that_fails_names_the_part(
