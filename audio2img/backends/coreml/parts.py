@@ -73,10 +73,10 @@ class Parts:
         """
         if self._is_closed:
             raise ModelError(f"the model {self.bundle.settings.name} is closed", "load it again")
-        for name in names:
-            if name not in self._loaded:
-                self._loaded[name] = self._load(name, cancelled)
         try:
+            for name in names:
+                if name not in self._loaded:
+                    self._loaded[name] = self._load(name, cancelled)
             yield [_stopped_by(self._loaded[name], cancelled) for name in names]
         finally:
             if self.low_memory:
@@ -84,8 +84,8 @@ class Parts:
 
     @contextmanager
     def keep(self, n_pictures: int) -> Iterator[None]:
-        """While several pictures are drawn: what each of them needs is loaded once and stays until the block
-        ends, where it fits into memory together, which little of it may still do."""
+        """While several pictures are drawn: with little memory, too, what each of them needs is loaded once
+        and stays until the block ends, where it fits together."""
         needed = (*self.unet_names, "vae_decoder", "safety_checker")
         names = tuple(name for name in needed if name in self.bundle.parts)
         self._kept = names if n_pictures > 1 and self._fit_together(names) else ()

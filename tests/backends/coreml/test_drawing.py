@@ -16,6 +16,7 @@ from PIL import Image
 
 from audio2img.backends.coreml import parts as parts_module
 from audio2img.backends.coreml.backend import CoreMLBackend
+from audio2img.backends.coreml.bundle import load_bundle
 from audio2img.backends.protocol import DrawingStep
 from audio2img.diffusion.pictures import CLIP_MEAN, CLIP_STD
 from audio2img.errors import CancelledError, ModelError, NothingToDrawError, UsageError
@@ -176,6 +177,18 @@ def test_a_stopped_call_keeps_nothing(mini_bundle: Path, loaded: Loaded) -> None
             replace(REQUEST, count=2), lambda step: done.append(step.done), lambda: len(done) >= 5
         )
     gc.collect()
+    assert all(ref() is None for ref in loaded.alive)
+
+
+def test_what_was_loaded_goes_when_the_next_part_is_not_waited_for(mini_bundle: Path, loaded: Loaded) -> None:
+    parts = parts_module.Parts(load_bundle(mini_bundle), low_memory=True)
+    with (
+        pytest.raises(CancelledError),
+        parts.use("vae_decoder", "unet", cancelled=lambda: bool(loaded.names)),
+    ):
+        pytest.fail("it was stopped")
+    gc.collect()
+    assert loaded.names == ["vae_decoder"]
     assert all(ref() is None for ref in loaded.alive)
 
 
