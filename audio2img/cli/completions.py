@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import click
+from click.shell_completion import CompletionItem
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
@@ -76,3 +77,13 @@ def _settings() -> Iterable[str]:
 
 styles, templates, schedulers = _of(_styles), _of(_templates), _of(_schedulers)
 backends, devices, settings = _of(_backends), _of(_devices), _of(_settings)
+
+
+def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What the shell itself finds of files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What the shell itself finds of folders."""
+    return [CompletionItem(incomplete, type="dir")]

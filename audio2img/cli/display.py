@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ class Display(logging.Handler):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._stage: str = ""
+        self._about = ""
 
     def __enter__(self) -> Display:
         if self._verbose:
@@ -116,7 +118,6 @@ class Display(logging.Handler):
             screen.show(event.preview)
 
     def _show_progress(self, event: Event) -> None:
-        """A new task for each stage, never complete: rich stops the clock of one that is, for good."""
         progress = self._progress
         if progress is None or self._task is None:
             return
@@ -125,12 +126,11 @@ class Display(logging.Handler):
             label = f"{label}: {event.text[-60:]}"
         if event.steps is not None:
             label = f"{label}, step {event.steps[0]} of {event.steps[1]}"
+        label = f"{self._about}{label}"
         is_meter = event.listening is not None
         done = _meter(event.listening.level_dbfs) if event.listening is not None else event.done
         if event.stage != self._stage:
-            progress.remove_task(self._task)
-            self._task = progress.add_task(label, total=None)
-            self._stage = event.stage
+            self._begin_task(progress, self._task, label, event.stage)
         progress.update(
             self._task,
             description=label,
@@ -138,6 +138,21 @@ class Display(logging.Handler):
             completed=min(done or 0.0, ALMOST),
             has_end=not is_meter,
         )
+
+    def _begin_task(self, progress: Progress, last: TaskID, label: str, stage: str) -> None:
+        """A new task for each stage, never complete: rich stops the clock of one that is, for good."""
+        progress.remove_task(last)
+        self._task = progress.add_task(label, total=None)
+        self._stage = stage
+
+    def begin(self, about: str) -> None:
+        """From here on the progress is that of one thing of several, called `about`."""
+        self._about, self._stage = f"{about}: ", ""
+
+    def wait(self, label: str) -> None:
+        """Nothing is done but wait for something, as the label says."""
+        if self._progress is not None and self._task is not None and self._stage != "wait":
+            self._begin_task(self._progress, self._task, label, "wait")
 
     def emit(self, record: logging.LogRecord) -> None:
         self.say(record.getMessage())
@@ -147,9 +162,29 @@ class Display(logging.Handler):
         if self._quiet:
             return
         if (progress := self._progress) is not None:
-            progress.console.print(shorten(text), markup=False, highlight=False)
+            self._print_above(progress, shorten(text), soft_wrap=False)
         else:
             click.echo(shorten(text), err=True)
+
+    def complain(self, line: str) -> None:
+        """A line of what went wrong, on stderr, also when quiet."""
+        if (progress := self._progress) is not None:
+            self._print_above(progress, line, soft_wrap=True)
+        else:
+            click.echo(line, err=True)
+
+    def show_result(self, text: str) -> None:
+        """A result, on stdout; where that is the terminal of the progress bar, it stands above the bar."""
+        progress = self._progress
+        if progress is not None and sys.stdout.isatty() and os.path.sameopenfile(1, 2):
+            self._print_above(progress, text, soft_wrap=True)
+        else:
+            click.echo(text)
+
+    def _print_above(self, progress: Progress, text: str, soft_wrap: bool) -> None:
+        if self._screen is not None:
+            self._screen.leave()
+        progress.console.print(text, markup=False, highlight=False, soft_wrap=soft_wrap)
 
 
 def _listening_label(listening: Listening) -> str:

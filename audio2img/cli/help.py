@@ -11,7 +11,7 @@ from audio2img.cli.numbers import NumberRange
 
 # heading -> the options under it, by the names of their parameters; those of one command only stand first
 HEADINGS = {
-    "Sound in": ("picture", "device", "seconds", "silence", "limit", "keep_audio"),
+    "Sound in": ("picture", "watched", "device", "seconds", "silence", "limit", "keep_audio"),
     "Words": ("speech_model", "language", "translate", "initial_prompt", "threads"),
     "Sounds": ("hear", "sound_model"),
     "Picture": ("style", "template", "negative", "size", "seed", "count", "init_image", "strength"),

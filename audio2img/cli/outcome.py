@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -9,10 +10,10 @@ import click
 from audio2img.cli.streams import ReaderGone
 from audio2img.cli.text import clean_json, shorten
 from audio2img.cli.wording import as_options
-from audio2img.errors import Audio2ImgError, CancelledError, MachineError
+from audio2img.errors import Audio2ImgError, CancelledError, InputError, MachineError, NothingToDrawError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -26,7 +27,8 @@ class Outcome:
 
     It travels as the click context's `obj`; `--verbose` sets `verbose` and so asks for tracebacks.
     origins: of settings whose values were not given on the command line, where they come from, by name.
-    as_json: the line is a JSON object, {"error": {"message", "remedy", "exit_code"}}.
+    as_json: the line is a JSON object, {"error": {"message", "remedy", "exit_code"}}; with "source" where it
+    is about one of several.
     """
 
     def __init__(self, as_json: bool = False) -> None:
@@ -50,6 +52,28 @@ class Outcome:
             traceback.print_exception(error)
         self.exit_code = self._settle(error)
         return True
+
+    @classmethod
+    def of_this_command(cls) -> Outcome:
+        return click.get_current_context().find_object(cls) or cls()
+
+    @contextmanager
+    def survives(self, source: str, complain: Callable[[str], None]) -> Iterator[None]:
+        """Around the work on one of several sources: what is wrong with that one ends nothing.
+
+        It is said with `complain`, and the command will end with the exit code of the first of them. What
+        is wrong with more than the source, such as a model or the disk, is raised.
+        """
+        try:
+            yield
+        except (InputError, NothingToDrawError) as error:
+            if self.verbose:
+                import traceback
+
+                complain("".join(traceback.format_exception(error)).rstrip())
+            line = self._write(self._with_origin(error), as_options(error.remedy), error.exit_code, source)
+            complain(line)
+            self.exit_code = self.exit_code or error.exit_code
 
     def _settle(self, error: BaseException) -> int:
         if isinstance(error, ReaderGone):
@@ -81,16 +105,22 @@ class Outcome:
         return f"{error.message.replace('`', '')} ({error.setting} is set by {origin})"
 
     def _say(self, message: str, remedy: str, exit_code: int) -> int:
+        click.echo(self._write(message, remedy, exit_code), err=True)
+        return exit_code
+
+    def _write(self, message: str, remedy: str, exit_code: int, source: str | None = None) -> str:
+        """The line. source: which of several it is about."""
         message, remedy = (shorten(" ".join(text.split())) for text in (message, remedy))
         if self.as_json:
             import json
 
             table = {"message": message, "remedy": remedy, "exit_code": exit_code}
-            line = clean_json(json.dumps({"error": table}, ensure_ascii=False))
-        else:
-            line = f"audio2img: {message}{f' — {remedy}' if remedy else ''}"
-        click.echo(line, err=True)
-        return exit_code
+            if source is not None:
+                table["source"] = source
+            return clean_json(json.dumps({"error": table}, ensure_ascii=False))
+        if source is not None and source not in message:
+            message = shorten(f"{source}: {message}")
+        return f"audio2img: {message}{f' — {remedy}' if remedy else ''}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -21,9 +21,10 @@ ROWS, COLUMNS = 10, 20  # in characters, which are about twice as high as wide
 SIDE_PX = 160
 EVERY_S = 0.25
 KITTY_CHUNK = 4096  # bytes of base64 in one escape sequence, at most
-KITTY_IMAGE_ID = 2114  # any: each preview replaces the one before
+KITTY_IMAGE_ID = 2114  # any: a preview replaces the one before of the same number
 
-Encoder = Callable[[bytes], str]
+Encoder = Callable[[bytes, int], str]
+"""(PNG file, number of the place where it stands) to the sequences that show it at the cursor."""
 
 
 def find_encoder(environment: Mapping[str, str] = os.environ) -> Encoder | None:
@@ -38,17 +39,17 @@ def find_encoder(environment: Mapping[str, str] = os.environ) -> Encoder | None:
     return None
 
 
-def encode_for_iterm2(png: bytes) -> str:
+def encode_for_iterm2(png: bytes, place: int = 0) -> str:
     """The sequence that shows `png` at the cursor."""
     options = f"inline=1;size={len(png)};width={COLUMNS};height={ROWS};preserveAspectRatio=1"
     return f"\x1b]1337;File={options}:{base64.b64encode(png).decode()}\x07"
 
 
-def encode_for_kitty(png: bytes) -> str:
-    """The sequences that show `png` at the cursor, which stays where it is, in place of the last one."""
+def encode_for_kitty(png: bytes, place: int = 0) -> str:
+    """The sequences that show `png` at the cursor, which stays where it is, instead of the last one there."""
     text = base64.b64encode(png).decode()
     chunks = [text[start : start + KITTY_CHUNK] for start in range(0, len(text), KITTY_CHUNK)]
-    control = f"a=T,f=100,q=2,i={KITTY_IMAGE_ID},p=1,c={COLUMNS},r={ROWS},C=1"
+    control = f"a=T,f=100,q=2,i={KITTY_IMAGE_ID + place},p=1,c={COLUMNS},r={ROWS},C=1"
     sequences = []
     for number, chunk in enumerate(chunks):
         more = int(number < len(chunks) - 1)
@@ -63,7 +64,14 @@ class PreviewScreen:
         """make_room: prints so many empty lines above the line that the cursor is on."""
         self._stream, self._make_room, self._encode = stream, make_room, encode
         self._has_room = False
+        self._place = 0
         self._shown_at = 0.0
+
+    def leave(self) -> None:
+        """What is shown stays there; the next preview gets a space of its own, below what is printed now."""
+        if self._has_room:
+            self._has_room = False
+            self._place += 1
 
     def show(self, preview: Callable[[], Pixels]) -> None:
         """Show the preview, unless the last one is only a moment old."""
@@ -75,7 +83,7 @@ class PreviewScreen:
             self._make_room(ROWS)
             self._has_room = True
         # One write, so that nothing of the progress bar comes between: save the cursor, go up, restore it.
-        picture = self._encode(_to_png(preview()))
+        picture = self._encode(_to_png(preview()), self._place)
         self._stream.write(f"\x1b7\x1b[{ROWS}A\r{picture}\x1b8")
         self._stream.flush()
 

@@ -1,4 +1,4 @@
-"""What goes to stdout: the paths of the pictures, one a line, or one JSON object."""
+"""What goes to stdout: the paths of the pictures, one a line, or JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from audio2img.types import SoundSummary, Transcript
 
 
-def print_drawing(drawing: Drawing, paths: list[Path], as_json: bool) -> None:
-    if not as_json:
-        for path in paths:
-            click.echo(path)
-        return
+def drawing_table(drawing: Drawing, paths: list[Path], source: str | None) -> dict[str, Any]:
+    """A Drawing as plain JSON values. paths: of its pictures; source: AUDIO as it was given, if it was."""
     pictures = [
         {
             "path": str(path),
@@ -39,17 +36,16 @@ def print_drawing(drawing: Drawing, paths: list[Path], as_json: bool) -> None:
         }
         for image, path in zip(drawing.images, paths, strict=True)
     ]
-    print_json(
-        {
-            "pictures": pictures,
-            "prompt": drawing.prompt.text,
-            "negative_prompt": drawing.prompt.negative,
-            "dropped": drawing.prompt.dropped,
-            "transcript": transcript_table(drawing.transcript) if drawing.transcript else None,
-            "sounds": sounds_table(drawing.sounds) if drawing.sounds else None,
-            "timings_s": {stage: round(spent, 3) for stage, spent in drawing.timings_s.items()},
-        }
-    )
+    return {
+        "source": source,
+        "pictures": pictures,
+        "prompt": drawing.prompt.text,
+        "negative_prompt": drawing.prompt.negative,
+        "dropped": drawing.prompt.dropped,
+        "transcript": transcript_table(drawing.transcript) if drawing.transcript else None,
+        "sounds": sounds_table(drawing.sounds) if drawing.sounds else None,
+        "timings_s": {stage: round(spent, 3) for stage, spent in drawing.timings_s.items()},
+    }
 
 
 def transcript_table(transcript: Transcript) -> dict[str, Any]:
@@ -80,10 +76,15 @@ def sounds_table(sounds: SoundSummary) -> dict[str, Any]:
 
 
 def print_json(table: Any) -> None:
+    click.echo(json_text(table))
+
+
+def json_text(table: Any, in_one_line: bool = False) -> str:
     """One JSON value, in which nothing steers a terminal; a number that JSON lacks (NaN) is null."""
     import json
 
-    click.echo(clean_json(json.dumps(_without_nan(table), ensure_ascii=False, indent=2)))
+    indent = None if in_one_line else 2
+    return clean_json(json.dumps(_without_nan(table), ensure_ascii=False, indent=indent))
 
 
 def _without_nan(table: Any) -> Any:

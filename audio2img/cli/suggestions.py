@@ -5,23 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from audio2img.audio.arrivals import ENDINGS
 from audio2img.names import nearest_names
 
-SOUNDS = (
-    ".aac",
-    ".aif",
-    ".aiff",
-    ".caf",
-    ".flac",
-    ".m4a",
-    ".mka",
-    ".mp3",
-    ".mp4",
-    ".ogg",
-    ".opus",
-    ".wav",
-    ".webm",
-)
 PICTURES = (".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -35,7 +21,7 @@ def suggest_command(words: Sequence[str], commands: Sequence[str], program: str)
         return f": did you mean {' or '.join(near)}?"
     if program.count(" ") == 0:
         suffix = Path(typed).suffix.lower()
-        if suffix in SOUNDS or typed.startswith(("http://", "https://")):
+        if suffix in ENDINGS or typed.startswith(("http://", "https://")):
             return f"; to draw what it says: {program} run {typed}"
         if suffix in PICTURES:
             return f"; to see how it was made: {program} show {typed}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from audio2img.config import expand_path
@@ -11,17 +12,15 @@ from audio2img.pipeline.hearing import AudioSource
 from audio2img.pipeline.options import Options
 
 
-def check(options: Options, source: AudioSource | None = None, target: str | Path | None = None) -> None:
-    """Raises what the call itself would raise for a missing file, an unknown style or an unwritable place.
+def check(options: Options, sources: Sequence[AudioSource] = (), target: str | Path | None = None) -> None:
+    """Raises what the calls would raise for a missing file, an unknown style or an unwritable place.
 
-    source: of the sound; None where there is none yet. target: where pictures are going to be saved.
+    sources: of the sound, one for each call. target: where pictures are going to be saved.
     """
-    if isinstance(source, str) and "://" in source:
-        from audio2img.fetch import check_url
-
-        check_url(source)
-    elif isinstance(source, (str, Path)) and str(source) != "-":
-        _check_recording(expand_path(source))
+    for source in sources:
+        _check_source(source)
+    if sum(isinstance(source, str) and source == "-" for source in sources) > 1:
+        raise UsageError("standard input can be read only once", "give one - alone, or the names of files")
     _check_words_around(options)
     if options.init_image is not None:
         from audio2img.output.pixels import read_pixels
@@ -29,7 +28,16 @@ def check(options: Options, source: AudioSource | None = None, target: str | Pat
         read_pixels(options.init_image)
     if target is not None:
         with about_setting("output"):
-            _check_target(expand_path(target), options.count)
+            _check_target(expand_path(target), options.count * max(1, len(sources)))
+
+
+def _check_source(source: AudioSource) -> None:
+    if isinstance(source, str) and "://" in source:
+        from audio2img.fetch import check_url
+
+        check_url(source)
+    elif isinstance(source, (str, Path)) and str(source) != "-":
+        _check_recording(expand_path(source))
 
 
 def _check_recording(path: Path) -> None:

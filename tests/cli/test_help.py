@@ -31,8 +31,9 @@ COMMANDS = every_command()
 GROUPS = [path for path, command in COMMANDS.items() if isinstance(command, click.Group)]
 # What an option that takes a value needs not say: without it nothing of the kind is done.
 NOTHING_WITHOUT = {
-    "picture", "initial_prompt", "style", "template", "negative", "init_image", "loras", "seconds", "plot",
-    "group_size", "recipe", "recipe_name", "prompts", "dest", "given_command", "wanted", "model of doctor",
+    "picture", "watched", "initial_prompt", "style", "template", "negative", "init_image", "loras", "seconds",
+    "plot", "group_size", "recipe", "recipe_name", "prompts", "dest", "given_command", "wanted",
+    "model of doctor",
 }  # fmt: skip
 
 

@@ -47,8 +47,9 @@ def test_run_as_json_tells_everything(
     done = audio2img("run", demo_audio, "--json", "-o", tmp_path, "--seed", 5, "--count", 2, "--steps", 3)
     table = json.loads(done.stdout)
     assert set(table) == {
-        "pictures", "prompt", "negative_prompt", "dropped", "transcript", "sounds", "timings_s",
+        "source", "pictures", "prompt", "negative_prompt", "dropped", "transcript", "sounds", "timings_s",
     }  # fmt: skip
+    assert table["source"] == str(demo_audio)
     assert table["sounds"] is None
     assert table["transcript"]["text"] == DEMO_TEXT
     assert table["prompt"] == "a big red house at night"

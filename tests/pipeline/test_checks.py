@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -43,7 +44,7 @@ def test_what_is_wrong_is_said_first(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "words.txt").write_text("no picture", encoding="utf-8")
     with pytest.raises(kind) as caught:
-        check(Options(**options), source, target)
+        check(Options(**options), [] if source is None else [source], target)
     assert words in caught.value.message
     assert caught.value.remedy
     assert [path.name for path in tmp_path.iterdir()] == ["words.txt"], "nothing was made"
@@ -57,7 +58,7 @@ def test_a_folder_that_may_not_be_written_into_is_refused(
     if os.access(tmp_path, os.W_OK):  # root may do anything: ask as somebody who may not
         monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     with pytest.raises(MachineError, match="no permission"):
-        check(Options(), None, tmp_path / "new" / "folder")
+        check(Options(), [], tmp_path / "new" / "folder")
     tmp_path.chmod(0o700)
 
 
@@ -66,8 +67,26 @@ def test_what_can_be_done_passes(tmp_path: Path, demo_audio: Path, monkeypatch: 
     options = Options(style="ink", template="{prompt} at dawn", count=2)
     sources = (
         demo_audio, str(demo_audio), "-", "https://example.org/a.mp3", io.BytesIO(),
-        AudioClip(np.zeros(1, np.float32)), None,
+        AudioClip(np.zeros(1, np.float32)),
     )  # fmt: skip
-    for source in sources:
-        check(options, source, tmp_path / "not" / "here" / "yet")
-    check(Options(), None, tmp_path / "one.png")
+    check(options, sources, tmp_path / "not" / "here" / "yet")
+    check(Options(), [], tmp_path / "one.png")
+    check(Options(), ["-"], tmp_path / "one.png")
+
+
+@pytest.mark.parametrize(
+    ("more", "target", "kind", "words"),
+    [
+        (["none.wav"], None, InputError, "no such file: none.wav"),
+        (["http://"], None, InputError, "no address"),
+        (["-", "-"], None, UsageError, "standard input"),
+        ([], "one.png", None, ""),
+        (["-"], "one.png", UsageError, "2 pictures"),
+    ],
+)
+def test_all_sources_are_checked(
+    tmp_path: Path, demo_audio: Path, more: list[str], target: str | None, kind: Any, words: str
+) -> None:
+    path = None if target is None else tmp_path / target
+    with contextlib.nullcontext() if kind is None else pytest.raises(kind, match=words):
+        check(Options(), [str(demo_audio), *more], path)

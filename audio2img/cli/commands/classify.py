@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.help import Command
 from audio2img.cli.numbers import NumberRange
 from audio2img.cli.options import json_option, offline_option, sound_model_option, takes_wishes, talk_options
@@ -27,7 +28,7 @@ TOP = 10
     cls=Command,
     examples=("audio2img classify street.wav", "audio2img classify street.wav --timeline"),
 )
-@click.argument("audio")
+@click.argument("audio", shell_complete=completions.files)
 @sound_model_option
 @click.option(
     "--top", type=NumberRange(1), default=TOP, show_default=True, metavar="N", help="Sounds in the table."
@@ -80,7 +81,7 @@ def command(
         raise click.UsageError("--max-results takes one or more, or -1 for all")
     if timeline and layout != "table":
         raise click.UsageError("--timeline and --format timestamps print different things: choose one")
-    check(Options(), audio)
+    check(Options(), [audio])
     ensure_models(wishes, quiet, ("sound",))
     with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
         spectrogram = _open_spectrogram() if plot else None

@@ -8,7 +8,6 @@ import click
 
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, open_option, output_option, takes_wishes, talk_options
-from audio2img.cli.results import open_pictures, print_drawing
 
 if TYPE_CHECKING:
     from audio2img.pipeline.wishes import Wishes
@@ -37,6 +36,7 @@ def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes:
     Uses the embedded models, which know one small world of simple scenes.
     """
     from audio2img.cli.display import Display
+    from audio2img.cli.finished import Finished
     from audio2img.cli.job import run_job
     from audio2img.cli.next_steps import next_steps
     from audio2img.config import embedded_models_dir
@@ -46,18 +46,18 @@ def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes:
 
     options = Options(seed=wishes.seed)
     sentence = embedded_models_dir() / "demo.flac"
+    display = Display(quiet, verbose)
+    finished = Finished(wishes.output_path(), display.show_result, as_json, open_after)
     with (
-        Display(quiet, verbose) as display,
+        display,
         Pipeline("mini", "mini-whisper", on_event=display) as pipeline,
+        finished.of(str(sentence)),
     ):
         display.say(f"listening to {sentence}")
         drawing = run_job(pipeline, lambda: pipeline.run(sentence, options))
-        paths = drawing.save(wishes.output_path())
         if drawing.transcript is not None:
             display.say(f"heard “{drawing.transcript.text}”, drew “{drawing.prompt.text}”, and here it is:")
-    print_drawing(drawing, paths, as_json)
+        finished(drawing)
     if not quiet:
         for line in next_steps(this_machine()):
             click.echo(line, err=True)
-    if open_after:
-        open_pictures(paths)

@@ -53,10 +53,7 @@ def command(
     output = wishes.output_path()
     check(options, target=output)
     ensure_models(wishes, quiet, ("image",))
-    finished = Finished(output)
-    with (
-        finished.printed(as_json, open_after),
-        Display(quiet, verbose, previews) as display,
-        open_pipeline(wishes, display) as pipeline,
-    ):
+    display = Display(quiet, verbose, previews)
+    finished = Finished(output, display.show_result, as_json, open_after)
+    with display, open_pipeline(wishes, display) as pipeline, finished.of():
         run_job(pipeline, lambda: pipeline.generate(words, options, on_picture=finished))
