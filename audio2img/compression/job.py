@@ -12,8 +12,9 @@ from pathlib import Path
 from audio2img.compression import folders
 from audio2img.compression.drawing import make_probes
 from audio2img.compression.mixed import find_mixed_plan
+from audio2img.compression.operation import palette_bytes
 from audio2img.compression.package import Writer
-from audio2img.compression.palettes import Fit, palette_bytes
+from audio2img.compression.palettes import Fit
 from audio2img.compression.progress import Count, Progress
 from audio2img.compression.recipes import Plan, palette_name, write_recipe
 from audio2img.compression.report import write_report

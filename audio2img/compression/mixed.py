@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from audio2img.compression.operation import palette_bytes
 from audio2img.compression.package import Writer
-from audio2img.compression.palettes import palette_bytes, palette_errors
+from audio2img.compression.palettes import palette_errors
 from audio2img.compression.program import Weight, read_weights
 from audio2img.compression.progress import Count
 from audio2img.compression.rig import Rig

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from audio2img.compression.palettes import Fit, encode_operation, stored_parts
+from audio2img.compression.operation import encode_operation, stored_parts
+from audio2img.compression.palettes import Fit
 from audio2img.compression.pieces import Piece, make_pieces, plan_piece, read_piece
 from audio2img.compression.program import Weight, find_weights, rewrite_model
 from audio2img.compression.progress import Count, Progress

@@ -1,8 +1,4 @@
-"""One weight as a palette: 2**bits values, and for every element the number of the nearest.
-
-Core ML has palettes as the operation constexpr_lut_to_dense, described in coremltools' documentation:
-in the form of iOS 16 (macOS 13), and in that of iOS 18 (macOS 15) in programs for that system.
-"""
+"""One weight as a palette: 2**bits values, and for every element the number of the nearest."""
 
 from __future__ import annotations
 
@@ -12,23 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio2img.compression import wire
 from audio2img.compression.kmeans import Histogram, count_values, find_centers
-from audio2img.mlprogram.mil import BlobReference, DataType, TensorType
-from audio2img.mlprogram.weights import element_bits
+from audio2img.mlprogram.weights import unpack_bits
 
 Weights = NDArray[np.floating]
 
-PALETTE_TYPES = {
-    1: DataType.UINT1,
-    2: DataType.UINT2,
-    4: DataType.UINT4,
-    6: DataType.UINT6,
-    8: DataType.UINT8,
-}
-"""Bits a weight that Core ML has palettes for since macOS 13 -> the type of an index."""
-
-PALETTE_OPERATION = "constexpr_lut_to_dense"
 MIN_ELEMENTS = 2048  # up to here a palette costs more than it saves; coremltools' own threshold
 CHUNK = 1 << 20  # elements worked on at once
 
@@ -53,22 +37,25 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Palettized:
-    """numbers: uint8, in the weight's shape; palette: (2**bits,) of the weight's type."""
+    """indices: uint8, packed as `pack_bits` does; palette: (2**bits,) of the weight's type."""
 
-    numbers: NDArray[np.uint8]
+    indices: NDArray[np.uint8]
     palette: Weights
     fit: Fit
 
-    def decode(self) -> Weights:
-        """The weight as a reader of the compressed package has it."""
-        return self.palette[self.numbers]
+    def decode(self, shape: tuple[int, ...]) -> Weights:
+        """The weight of this shape as a reader of the compressed package has it."""
+        bits = len(self.palette).bit_length() - 1
+        decoded: Weights = self.palette[unpack_bits(self.indices, bits, math.prod(shape))]
+        return decoded.reshape(shape)
 
 
 def palettize(weights: Weights, bits: int) -> Palettized:
     """The palette of float16 or float32 `weights`, which are finite, and of any shape."""
     histogram = count_values(weights)
     palette = make_palette(histogram, bits, weights.dtype)
-    return Palettized(assign(weights, palette), palette, measure(histogram, palette))
+    indices = pack_bits(assign(weights, palette).reshape(-1), bits)
+    return Palettized(indices, palette, measure(histogram, palette))
 
 
 def palette_errors(weights: Weights, bits: tuple[int, ...]) -> list[float]:
@@ -134,46 +121,3 @@ def pack_bits(numbers: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
         if shift + bits > 8:
             packed[:, byte + 1] |= columns[:, index] >> (8 - shift)
     return packed.reshape(-1)[: -(-len(numbers) * bits // 8)]
-
-
-def stored_bytes(tensor: TensorType) -> int:
-    """The size of a tensor in the weight file, without its metadata."""
-    return -(-math.prod(tensor.shape) * element_bits(tensor.dtype) // 8)
-
-
-def stored_parts(tensor: TensorType, bits: int, modern: bool) -> dict[str, TensorType]:
-    """What of a weight of type `tensor` is in the weight file: parameter -> its type, in file order.
-
-    modern: the program is one for iOS 18 or later. Either form has the same bytes.
-    """
-    size, rank = 1 << bits, len(tensor.shape)
-    if modern:
-        indices = TensorType(PALETTE_TYPES[bits], tensor.shape)
-        return {"indices": indices, "lut": TensorType(tensor.dtype, (*(1,) * rank, size, 1))}
-    packed = -(-math.prod(tensor.shape) * bits // 8)
-    indices = TensorType(DataType.UINT8, (packed,))
-    return {"indices": indices, "lut": TensorType(tensor.dtype, (size,))}
-
-
-def palette_bytes(tensor: TensorType, bits: int) -> int:
-    """The size of a weight of type `tensor` with its palette in the weight file, without metadata."""
-    return sum(map(stored_bytes, stored_parts(tensor, bits, modern=False).values()))
-
-
-def encode_operation(
-    name: str,
-    tensor: TensorType,
-    parts: dict[str, TensorType],
-    places: dict[str, BlobReference],
-    modern: bool,
-) -> bytes:
-    """The operation that gives the weight `name`, its parts being at `places`.
-
-    iOS 18 binds parameters as inputs, iOS 16 as attributes, of which the shape is one.
-    """
-    values = {parameter: wire.stored(kind, places[parameter]) for parameter, kind in parts.items()}
-    named = {"name": wire.immediate_text(name)}
-    if modern:
-        return wire.encode_operation(PALETTE_OPERATION, name, tensor, values, named)
-    values = {**values, **named, "shape": wire.immediate_shape(tensor.shape)}
-    return wire.encode_operation(PALETTE_OPERATION, name, tensor, {}, dict(sorted(values.items())))

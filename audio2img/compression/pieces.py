@@ -15,9 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from audio2img.compression.palettes import Fit, Weights, pack_bits, palettize
+from audio2img.compression.palettes import Fit, Palettized, palettize
 from audio2img.compression.program import Weight, find_weights, read_weights
 from audio2img.compression.progress import Count
 from audio2img.compression.workers import spread
@@ -36,15 +35,6 @@ class Piece:
     n_elements: int
     source: Path
     path: Path
-
-
-@dataclass(frozen=True, eq=False)
-class Content:
-    """What a piece holds. indices: packed bytes, uint8; palette: (2**bits,) of the weight's type."""
-
-    indices: NDArray[np.uint8]
-    palette: Weights
-    fit: Fit
 
 
 def plan_piece(folder: Path, source: Path, weight: Weight, bits: int) -> Piece:
@@ -85,18 +75,18 @@ def make_piece(piece: Piece) -> Fit:
     done = palettize(read_weights(package, weights[piece.name]), piece.bits)
     temporary = temporary_path(piece.path.parent)
     with temporary.open("wb") as file:
-        indices = pack_bits(done.numbers.reshape(-1), piece.bits)
-        np.savez(file, indices=indices, lut=done.palette, fit=np.array([done.fit.signal, done.fit.error]))
+        fit = np.array([done.fit.signal, done.fit.error])
+        np.savez(file, indices=done.indices, palette=done.palette, fit=fit)
     move_over(temporary, piece.path)
     return done.fit
 
 
-def read_piece(piece: Piece) -> Content | None:
+def read_piece(piece: Piece) -> Palettized | None:
     """What was made of a piece; None where it is not there, or not whole."""
     try:
         with piece.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             signal, error = map(float, arrays["fit"])
-            return Content(arrays["indices"], arrays["lut"], Fit(signal, error))
+            return Palettized(arrays["indices"], arrays["palette"], Fit(signal, error))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

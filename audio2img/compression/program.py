@@ -9,13 +9,22 @@ from typing import cast
 
 import numpy as np
 
-from audio2img.compression import wire
-from audio2img.compression.palettes import CHUNK, MIN_ELEMENTS, PALETTE_OPERATION, Weights
+from audio2img.compression.operation import PALETTE_OPERATION
+from audio2img.compression.palettes import CHUNK, MIN_ELEMENTS, Weights
 from audio2img.errors import ModelError
 from audio2img.mlprogram import constexpr
 from audio2img.mlprogram.mil import BlobReference, DataType, Function, Operation, TensorType, Value
 from audio2img.mlprogram.mlpackage import Package
-from audio2img.mlprogram.protobuf import BYTES, as_bytes, as_int, as_text, iter_fields
+from audio2img.mlprogram.protobuf import (
+    BYTES,
+    as_bytes,
+    as_int,
+    as_text,
+    bytes_field,
+    encode_field,
+    int_field,
+    iter_fields,
+)
 from audio2img.mlprogram.weights import REMEDY
 
 
@@ -155,7 +164,7 @@ def _rewrite(kind: str, message: memoryview, replace: Mapping[str, bytes], reloc
     for number, wire_type, value in iter_fields(message):
         inner = _CONTENTS[kind].get(number)
         new = value if inner is None else _rewrite(inner, as_bytes(value), replace, relocate)
-        out.append(wire.encode_field(number, wire_type, new))
+        out.append(encode_field(number, wire_type, new))
     return b"".join(out)
 
 
@@ -167,7 +176,7 @@ def _rewrite_reference(message: memoryview, relocate: Relocate) -> bytes:
         elif number == 2:
             offset = as_int(value)
     moved = relocate(BlobReference(name, offset))
-    return wire.bytes_field(1, moved.file_name) + wire.int_field(2, moved.offset)
+    return bytes_field(1, moved.file_name) + int_field(2, moved.offset)
 
 
 def _result_name(operation: memoryview) -> str:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from audio2img.compression.palettes import PALETTE_TYPES
+from audio2img.compression.operation import PALETTE_TYPES
 from audio2img.errors import InputError, UsageError, reason_of
 from audio2img.files import read_bounded
 from audio2img.foreign_json import parse_json

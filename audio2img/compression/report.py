@@ -89,9 +89,8 @@ def _markdown(result: Result) -> Iterator[str]:
     yield from _signal_lines(result)
     yield from ("| part | before | after | bits a weight |", "|---|---:|---:|---:|")
     for part in result.parts:
-        bits = 8 * sum(layer.size_bytes for layer in part.layers) / sum(x.n_elements for x in part.layers)
         sizes = f"{_megabytes(part.size_before)} | {_megabytes(part.size_after)}"
-        yield f"| {part.name} | {sizes} | {bits:.2f} |"
+        yield f"| {part.name} | {sizes} | {part.average_bits:.2f} |"
     for part in result.parts:
         yield from ("", f"## {part.name}", "")
         yield "| weight | shape | becomes | bits | SNR of its values, dB |"

@@ -31,8 +31,13 @@ class LayerResult:
 
     @property
     def bits(self) -> float:
-        """What an element takes after, palettes and scales included."""
+        """What an element takes after, palettes included."""
         return 8 * self.size_bytes / self.n_elements
+
+
+def average_bits(layers: Sequence[LayerResult]) -> float:
+    """Bits that a weight of `layers` takes after, palettes included."""
+    return 8 * sum(layer.size_bytes for layer in layers) / sum(layer.n_elements for layer in layers)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class PartResult:
     size_before: int
     size_after: int
     layers: tuple[LayerResult, ...]
+
+    @property
+    def average_bits(self) -> float:
+        """Bits that a weight takes after, palettes included."""
+        return average_bits(self.layers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +101,8 @@ class Result:
 
     @property
     def average_bits(self) -> float:
-        """Bits that a weight of the compressed parts takes, palettes and scales included."""
-        return average_bits(self.parts)
+        """Bits that a weight of the compressed parts takes, palettes included."""
+        return average_bits([layer for part in self.parts for layer in part.layers])
 
     @property
     def latents_db(self) -> float | None:
@@ -103,9 +113,3 @@ class Result:
     def picture_db(self) -> float | None:
         """The mean of the probes."""
         return mean_db([probe.picture_db for probe in self.probes]) if self.probes else None
-
-
-def average_bits(parts: Sequence[PartResult]) -> float:
-    """Bits that a weight of `parts` takes, palettes and scales included."""
-    layers = [layer for part in parts for layer in part.layers]
-    return 8 * sum(layer.size_bytes for layer in layers) / sum(layer.n_elements for layer in layers)

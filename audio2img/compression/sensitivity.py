@@ -125,7 +125,8 @@ def run_trial(trial: Trial) -> float:
     """Compress one weight and compare the part's answers."""
     bench = _open_bench(trial.source, trial.calls)
     weight = bench.weights[trial.name]
-    decoded = palettize(read_weights(bench.package, weight), trial.bits).decode()
+    palettized = palettize(read_weights(bench.package, weight), trial.bits)
+    decoded = palettized.decode(weight.tensor.shape)
     constants = {**bench.graph.constants, trial.name: to_compute_type(decoded)}
     model = ReferenceModel(bench.package, replace(bench.graph, constants=constants))
     errors = [

@@ -10,13 +10,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from audio2img.compression.wire import bytes_field, encode_field, encode_varint, int_field, map_entry
 from audio2img.errors import ModelError
 from audio2img.mlprogram import constexpr
 from audio2img.mlprogram.mil import DataType, Function, TensorType
 from audio2img.mlprogram.mlpackage import Package, find_model_file, read_model_file
 from audio2img.mlprogram.ops import OPERATIONS
-from audio2img.mlprogram.protobuf import as_bytes, iter_fields, read_map_entry
+from audio2img.mlprogram.protobuf import (
+    as_bytes,
+    bytes_field,
+    encode_field,
+    encode_varint,
+    int_field,
+    iter_fields,
+    map_entry,
+    read_map_entry,
+)
 
 # Codes of FeatureTypes.proto's ArrayFeatureType.ArrayDataType
 ARRAY_CODES = {DataType.FLOAT16: 65552, DataType.FLOAT32: 65568, DataType.INT32: 131104}

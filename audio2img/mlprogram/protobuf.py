@@ -1,4 +1,4 @@
-"""A reader of the protobuf wire format, for the few messages of a Core ML model that are needed.
+"""The protobuf wire format read and written, for the few messages of a Core ML model that are needed.
 
 The format is published at https://protobuf.dev/programming-guides/encoding/: a message is a row
 of fields, each a varint key (field number * 8 + wire type) and a value. Unknown fields are
@@ -127,3 +127,35 @@ def read_map_entry(value: int | memoryview) -> tuple[str, memoryview]:
         elif number == 2:
             content = as_bytes(field)
     return key, content
+
+
+def encode_varint(number: int) -> bytes:
+    """An integer as a varint; negative ones as 64-bit two's complement."""
+    number &= UINT64_MASK
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def encode_field(number: int, wire_type: int, value: int | bytes | memoryview) -> bytes:
+    """One field as `iter_fields` gives it."""
+    key = encode_varint(number << 3 | wire_type)
+    if isinstance(value, int):
+        return key + encode_varint(value)
+    length = encode_varint(len(value)) if wire_type == BYTES else b""
+    return key + length + bytes(value)
+
+
+def int_field(number: int, value: int) -> bytes:
+    return encode_field(number, VARINT, value)
+
+
+def bytes_field(number: int, content: bytes | str) -> bytes:
+    return encode_field(number, BYTES, content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def map_entry(number: int, key: str, value: bytes) -> bytes:
+    return bytes_field(number, bytes_field(1, key) + bytes_field(2, value))

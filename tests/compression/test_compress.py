@@ -14,7 +14,8 @@ import pytest
 
 from audio2img.compression import pieces
 from audio2img.compression.job import compress
-from audio2img.compression.palettes import PALETTE_TYPES, Fit, palettize
+from audio2img.compression.operation import PALETTE_TYPES
+from audio2img.compression.palettes import Fit, palettize
 from audio2img.compression.results import Result
 from audio2img.compression.source import Options
 from audio2img.errors import ModelError, UsageError
@@ -107,7 +108,7 @@ def test_what_is_written_is_read(network: Path, tmp_path: Path, bits: int) -> No
     constants = build_graph(package).constants
     for name, original in LARGE.items():
         known = palettize(original, bits)
-        expected, fit = known.decode(), known.fit
+        expected, fit = known.decode(original.shape), known.fit
         np.testing.assert_array_equal(constants[name], expected.astype(np.float32))
         (layer,) = [one for one in result.parts[0].layers if one.name == name]
         assert layer.snr_db == pytest.approx(fit.snr_db)
@@ -155,7 +156,7 @@ def test_a_palette_has_the_form_of_its_system(
     assert function.opset == opset
     assert parameters["indices"].type.dtype is kind
     assert parameters["lut"].type.shape == lut_shape
-    expected = palettize(KERNEL, 6).decode().astype(np.float32)
+    expected = palettize(KERNEL, 6).decode(KERNEL.shape).astype(np.float32)
     np.testing.assert_array_equal(build_graph(package).constants["kernel"], expected)
 
 
@@ -189,7 +190,9 @@ def test_a_palette_can_be_made_smaller(network: Path, tmp_path: Path) -> None:
     four = build_graph(Package(tmp_path / "four" / "net.mlpackage")).constants
     for name, original in LARGE.items():
         source = np.asarray(eight[name]).astype(original.dtype)
-        np.testing.assert_array_equal(four[name], palettize(source, 4).decode().astype(np.float32))
+        np.testing.assert_array_equal(
+            four[name], palettize(source, 4).decode(source.shape).astype(np.float32)
+        )
     with pytest.raises(UsageError, match="smaller"):
         run(tmp_path / "four", tmp_path / "six", 6)
     assert not (tmp_path / "six").exists()
@@ -364,6 +367,6 @@ def test_another_source_is_not_mixed_with_old_work(tools: Any, network: Path, tm
     write_network(tools, network, kernel=-KERNEL)
     run(network, tmp_path / "small")
     constants = build_graph(Package(tmp_path / "small" / "net.mlpackage")).constants
-    expected = palettize(-KERNEL, 4).decode()
+    expected = palettize(-KERNEL, 4).decode(KERNEL.shape)
     np.testing.assert_array_equal(constants["kernel"], expected.astype(np.float32))
     assert not list(tmp_path.glob(".*"))
