@@ -28,6 +28,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "diffusers": ("torch", "diffusers", "peft"),
     "convert": ("torch", "diffusers", "sklearn"),
 }
+DEFAULT_PREFIX = Path("~/.local")
+RECEIPT = Path("share", NAME, "install.json")  # of `make install`, below its prefix
 WITH_TORCH = ("diffusers", "convert", "train")
 
 TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
@@ -88,8 +90,9 @@ def _command(extra: str, wanted: str, origin: dict[str, Any], prefix: Path, for_
     folder = _local_folder(origin)
     if folder is not None and origin.get("dir_info", {}).get("editable"):
         return f"{_pip(prefix, for_cpu)} -e {shlex.quote(f'{folder}[{extra}]')}"
-    if folder is not None and (folder / "Makefile").is_file() and _is_of_make(prefix):
-        return f"make -C {shlex.quote(str(folder))} install EXTRAS={wanted}{_prefix_of_make(prefix)}"
+    if folder is not None and (folder / "Makefile").is_file() and (chosen := _prefix_of_make(prefix)):
+        own = "" if chosen == DEFAULT_PREFIX.expanduser() else f" PREFIX={shlex.quote(str(chosen))}"
+        return f"make -C {shlex.quote(str(folder))} install EXTRAS={wanted}{own}"
     what = shlex.quote(_requirement(origin, folder, wanted))
     if (prefix / "uv-receipt.toml").is_file():
         return f"uv tool install --force{_index_for_uv(for_cpu)} {what}"
@@ -173,18 +176,21 @@ def _requirement(origin: dict[str, Any], folder: Path | None, extras: str) -> st
     return f"{NAME}[{extras}] @ {url}"
 
 
-def _is_of_make(prefix: Path) -> bool:
-    """`make install` keeps its environment with uv or pipx, or beside a receipt of its own."""
-    marks = ("uv-receipt.toml", "pipx_metadata.json")
-    return (prefix.parent / "install.json").is_file() or any((prefix / mark).is_file() for mark in marks)
+def _prefix_of_make(prefix: Path) -> Path | None:
+    """The folder that `make install` worked in, by its receipt; None where another has made the environment.
 
+    Its own environment lies beside the receipt; for one that uv or pipx keeps elsewhere, the receipt is
+    where the launcher is.
+    """
+    if (prefix.parent / RECEIPT.name).is_file() and len(prefix.parents) > 2:
+        return prefix.parents[2]
+    if not any((prefix / mark).is_file() for mark in ("uv-receipt.toml", "pipx_metadata.json")):
+        return None
+    import shutil
 
-def _prefix_of_make(prefix: Path) -> str:
-    """What `make install` was told besides: its own environment is PREFIX/share/audio2img/venv."""
-    if not (prefix.parent / "install.json").is_file() or len(prefix.parents) < 3:
-        return ""
-    chosen = prefix.parents[2]
-    return "" if chosen == Path.home() / ".local" else f" PREFIX={shlex.quote(str(chosen))}"
+    launcher = shutil.which(NAME)
+    places = [Path(launcher).parent.parent] if launcher else []
+    return next((one for one in [*places, DEFAULT_PREFIX.expanduser()] if (one / RECEIPT).is_file()), None)
 
 
 def _present_extras() -> list[str]:

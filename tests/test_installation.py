@@ -58,6 +58,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     return choose
 
 
+def write_receipt(place: Path) -> None:
+    """What `make install` leaves below its prefix, and a launcher."""
+    for path in (place / "share" / "audio2img" / "install.json", place / "bin" / "audio2img"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        path.chmod(0o755)
+
+
 def give_pip(prefix: Path) -> None:
     (prefix / "lib" / "python3.12" / "site-packages" / "pip").mkdir(parents=True)
 
@@ -74,19 +82,53 @@ def test_a_checkout_with_its_own_environment(distribution: Any, checkout: Path, 
     assert told == f"run: {tmp_path / '.venv' / 'bin' / 'python'} -m pip install -e '{checkout}[sounds]'"
 
 
-@pytest.mark.parametrize("mark", ["uv-receipt.toml", "pipx_metadata.json", "../install.json"])
+@pytest.mark.parametrize("mark", ["uv-receipt.toml", "pipx_metadata.json", ""])
 def test_make_install_is_run_again_and_keeps_what_is_there(
     distribution: Any, checkout: Path, tmp_path: Path, mark: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefix = tmp_path / "a place" / "share" / "audio2img" / "venv"
+    place = tmp_path / "a place"
+    prefix = tmp_path / "of uv or pipx" if mark else place / "share" / "audio2img" / "venv"
     prefix.mkdir(parents=True)
-    (prefix / mark).write_text("{}")
+    write_receipt(place)
+    if mark:
+        (prefix / mark).write_text("")
+        monkeypatch.setenv("PATH", str(place / "bin"))
     monkeypatch.setattr(
         installation, "missing_packages", lambda names: [] if "ai_edge_litert" in names else list(names)
     )
     told = how_to_add("diffusers", distribution({"url": checkout.as_uri(), "dir_info": {}}), prefix)
-    own = f" PREFIX='{tmp_path / 'a place'}'" if mark.endswith("install.json") else ""
-    assert told.startswith(f"run: make -C '{checkout}' install EXTRAS=sounds,diffusers{own} (about ")
+    again = f"run: make -C '{checkout}' install EXTRAS=sounds,diffusers PREFIX='{place}' (about "
+    assert told.startswith(again)
+
+
+def test_make_install_is_run_again_where_it_usually_is(
+    distribution: Any, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "")
+    write_receipt(tmp_path / "home" / ".local")
+    (tmp_path / "uv-receipt.toml").write_text("")
+    told = how_to_add("sounds", distribution({"url": checkout.as_uri(), "dir_info": {}}), tmp_path)
+    assert told == f"run: make -C '{checkout}' install EXTRAS=sounds"
+
+
+@pytest.mark.parametrize(
+    ("mark", "command"), [("uv-receipt.toml", "uv tool install"), ("pipx_metadata.json", "pipx install")]
+)
+def test_make_install_is_not_named_where_it_would_refuse(
+    distribution: Any,
+    checkout: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mark: str,
+    command: str,
+) -> None:
+    """uv and pipx were asked for a checkout by hand: `make install` leaves alone what is not its own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / mark).write_text("")
+    told = how_to_add("sounds", distribution({"url": checkout.as_uri(), "dir_info": {}}), tmp_path)
+    assert told == f"run: {command} --force '{checkout}[sounds]'"
 
 
 def test_from_a_repository_with_pipx(distribution: Any, tmp_path: Path) -> None:

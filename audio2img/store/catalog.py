@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audio2img.config import config_dir, expand_path
 from audio2img.errors import ModelError, UsageError
-from audio2img.names import nearest_names
+from audio2img.names import did_you_mean, nearest_names
 from audio2img.store.defaults import this_machine
 from audio2img.store.parse import read_rows
 from audio2img.store.receipts import installed
@@ -95,18 +95,24 @@ def _find_rows(name: str, kind: Kind | None = None) -> list[ModelRow]:
         here = f"; the file or folder here is ./{name}" if os.path.exists(name) else ""
         raise ModelError(
             f"there is no model called {name!r}",
-            f"known models: {_choices(name, rows, kind)}; or give a path{here}",
+            f"{_choices(name, rows, kind)}; or give a path{here}",
         )
     return sorted(found, key=lambda row: this_machine().platform not in row.platforms)
 
 
 def _choices(name: str, rows: tuple[ModelRow, ...], kind: Kind | None) -> str:
-    """The names most like the one that was asked for, then the embedded ones, which always work."""
-    rows = tuple(row for row in rows if kind in (None, row.kind))
-    near = nearest_names(name, [one for row in rows for one in (*row.aliases, row.name)], 4)
-    shown = list(dict.fromkeys([*near, *(row.name for row in rows if row.embedded)]))
-    left = len(rows) - len({row.name for row in rows if {row.name, *row.aliases} & set(shown)})
-    return ", ".join(shown) + (f" and {left} more" if shown else f"{left}") if left else ", ".join(shown)
+    """What may have been meant, then the embedded ones of that kind, which always work.
+
+    kind: where none is asked for, it is that of the likeliest name.
+    """
+    kinds = {one: row.kind for row in rows if kind in (None, row.kind) for one in (*row.aliases, row.name)}
+    near = nearest_names(name, kinds, 1)
+    meant = kinds[near[0]] if near else kind
+    rows = tuple(row for row in rows if meant in (None, row.kind))
+    shown = [row.name for row in rows if row.embedded] or [row.name for row in rows[:3]]
+    left = f" and {len(rows) - len(shown)} more" if len(rows) > len(shown) else ""
+    guess = did_you_mean(name, [one for one, its_kind in kinds.items() if its_kind == meant])
+    return f"{guess}known models: {', '.join(shown)}{left}"
 
 
 def find_wanted(name: str, preferred: str | None = None) -> Wanted:

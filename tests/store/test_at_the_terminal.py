@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from audio2img.store.catalog import default_name
 from audio2img.store.receipts import installed, read_receipt
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal, not Windows")
@@ -92,3 +93,5 @@ def test_get_default_asks_once_for_all(server: Any, tmp_path: Path, whisper_base
     assert code == 0, shown
     assert Path(output.splitlines()[-1]).read_bytes() == whisper_base
     assert shown.count("[y/N]") == 1
+    is_told = default_name("image") == "mini"
+    assert ("pictures of anything need PyTorch first: " in shown) == is_told

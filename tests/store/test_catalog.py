@@ -60,6 +60,78 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_downloaded(
     assert "--anyway" in done.exception.remedy
 
 
+@pytest.mark.parametrize(
+    ("machine", "name", "words"),
+    [
+        (Machine("linux", False), "sd21", "run: "),
+        (Machine("linux", False), "sd21-768", "run: "),
+        (Machine("linux", True), "sd21:original", "diffusers"),
+    ],
+)
+def test_what_this_machine_cannot_draw_is_refused_before_it_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch, private_home: Path, machine: Machine, name: str, words: str
+) -> None:
+    from click.testing import CliRunner
+
+    from audio2img.backends.coreml import apple
+    from audio2img.backends.torch import row
+    from audio2img.cli.commands.models_get import command
+    from audio2img.store import get
+
+    monkeypatch.setattr(catalog, "this_machine", lambda: machine)
+    monkeypatch.setattr(row, "this_machine", lambda: machine)
+    monkeypatch.setattr(apple, "is_here", lambda: False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    asked: list[str] = []
+    monkeypatch.setattr(get, "get_model", lambda model, *_: asked.append(model.row.name))
+    refused = CliRunner().invoke(command, [name, "--accept-license"])
+    assert isinstance(refused.exception, MachineError)
+    assert words in refused.exception.remedy
+    assert asked == []
+    insist = f"audio2img models get {catalog.find_wanted(name).name} --anyway"
+    assert refused.exception.remedy.endswith(insist)
+    CliRunner().invoke(command, [*insist.split()[3:], "--accept-license"])
+    assert asked == [catalog.find_wanted(name).row.name]
+
+
+@pytest.mark.parametrize(
+    ("machine", "is_told"),
+    [(Machine("linux", False), True), (Machine("windows", False), True), (Machine("linux", True), False)],
+)
+def test_the_defaults_say_what_pictures_need(
+    monkeypatch: pytest.MonkeyPatch, private_home: Path, machine: Machine, is_told: bool
+) -> None:
+    from click.testing import CliRunner
+
+    from audio2img.cli.commands.models_get import command
+    from audio2img.installation import how_to_add
+
+    monkeypatch.setattr(catalog, "this_machine", lambda: machine)
+    told = CliRunner().invoke(command, ["default"]).stderr
+    assert (how_to_add("diffusers").removeprefix("run: ") in told) == is_told
+    assert "PyTorch" not in CliRunner().invoke(command, ["default", "--quiet"]).stderr
+    assert "PyTorch" not in CliRunner().invoke(command, ["mini"]).stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "remedy"),
+    [
+        ("whisper-bse", None, "did you mean whisper-base or "),
+        ("WHISPER-TINY", None, "did you mean whisper-tiny or "),
+        ("sd2l", None, "did you mean sdxl or sd21? known models: mini and "),
+        ("yamnt", None, "did you mean yamnet? known models: yamnet; or give a path"),
+        ("nonesuch", None, "known models: mini, mini-whisper and "),
+        ("whisper-bse", "image", "known models: mini and "),
+    ],
+)
+def test_what_was_meant_is_suggested_with_its_own_kind(asked: str, kind: Any, remedy: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        catalog.find_row(asked, kind)
+    assert caught.value.remedy.startswith(remedy)
+    if asked.lower().startswith("whisper") and kind is None:
+        assert "known models: mini-whisper and " in caught.value.remedy
+
+
 def test_the_memory_of_this_machine_is_known() -> None:
     from audio2img.machine import memory_bytes
 

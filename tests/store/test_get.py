@@ -245,7 +245,7 @@ def test_of_a_repository_only_what_a_model_needs_is_taken(
     files["unet/diffusion_pytorch_model.bin"] = b"\x80\x04a pickle"
     server.repos["someone/pictures"] = shelf.repo(files)
     shelf.write(shelf.row("p", DIFFUSERS_ROW, "image", "diffusers"))
-    done = audio2img("models", "get", "p", "--accept-license")
+    done = audio2img("models", "get", "p", "--accept-license", "--anyway")
     assert done.returncode == 0, done.stderr
     assert "left out, because a pickle can run any program: unet/diffusion_pytorch_model.bin" in done.stderr
     folder = Path(done.stdout.strip())
@@ -270,12 +270,12 @@ def test_a_pickle_is_refused_by_name_before_anything_is_fetched(
     server.repos["someone/pickle"] = shelf.repo({name: b"\x80\x04"})
     mirrors = 'mirrors = [{ hub = "someone/pickle" }]\n'
     shelf.write(shelf.row("p", mirrors + 'patterns = ["*"]', kind, format_))
-    done = audio2img("models", "get", "p", "--accept-license")
+    done = audio2img("models", "get", "p", "--accept-license", "--anyway")
     assert done.returncode == 4
     assert f"refused: {name}" in done.stderr
     assert server.bodies("/cdn/") + server.bodies("/resolve/") == []
     path = shelf.write(shelf.row("p", mirrors + f'files = [{{ path = "{name}" }}]', kind, format_))
-    done = audio2img("models", "get", "p", "--accept-license")
+    done = audio2img("models", "get", "p", "--accept-license", "--anyway")
     assert done.returncode == 2
     for words in (str(path), "the model p ", name, "pickle"):
         assert words in done.stderr
@@ -308,7 +308,7 @@ def test_a_core_ml_model_gets_a_folder_without_links(
             "coreml",
         )
     )
-    done = audio2img("models", "get", "small", "--accept-license")
+    done = audio2img("models", "get", "small", "--accept-license", "--anyway")
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.strip())
     assert folder == data_dir() / "models" / "small--original" / "original" / "packages"
@@ -325,7 +325,7 @@ def test_a_zip_is_unpacked_and_not_kept(audio2img: Command, server: Any, shelf: 
     }
     server.files["/m.zip"] = shelf.make_zip(members)
     shelf.write(shelf.row("z", zip_row(server), "image", "coreml"))
-    done = audio2img("models", "get", "z", "--accept-license")
+    done = audio2img("models", "get", "z", "--accept-license", "--anyway")
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.strip())
     assert (folder / "m/Unet.mlmodelc/weights/weight.bin").read_bytes() == members[
@@ -351,9 +351,9 @@ def test_a_model_of_several_files_from_a_folder_of_a_plain_server(
         shelf.row("p", f'mirrors = [{{ url = "{server.url}/p/" }}]\nfiles = [{specs}]', "image", "diffusers")
     )
     server.faults["/p/model_index.json"] = [shelf.fault(status=404)]
-    assert audio2img("models", "get", "p", "--accept-license").returncode == 4
+    assert audio2img("models", "get", "p", "--accept-license", "--anyway").returncode == 4
     assert not (data_dir() / "models" / "p").exists()
-    done = audio2img("models", "get", "p", "--accept-license")
+    done = audio2img("models", "get", "p", "--accept-license", "--anyway")
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.strip())
     assert {path: (folder / path).read_bytes() for path in files} == files
@@ -375,7 +375,9 @@ def test_a_zip_needs_room_for_what_is_in_it(
         file = f'{{ path = "m.zip", bytes = {len(data)} }}'
         mirrors = f'mirrors = [{{ url = "{server.url}/m.zip" }}]'
         shelf.write(shelf.row("z", f"{mirrors}\nfiles = [{file}]", "image", "coreml"))
-        done = audio2img("models", "get", "z", "--accept-license", env={"AUDIO2IMG_DATA": str(disk / "a")})
+        done = audio2img(
+            "models", "get", "z", "--accept-license", "--anyway", env={"AUDIO2IMG_DATA": str(disk / "a")}
+        )
         assert done.returncode == 5, done.stderr
         assert "with its unpacking needs 53 MB" in done.stderr
         assert server.asked == []

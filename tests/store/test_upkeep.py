@@ -185,7 +185,7 @@ def test_remove_of_a_core_ml_model_takes_folder_and_cache(
     data = os.urandom(50_000)
     server.repos["someone/c"] = shelf.repo({"Unet.mlmodelc/weights/weight.bin": data})
     shelf.write(shelf.row("c", 'mirrors = [{ hub = "someone/c" }]\npatterns = ["*"]', "image", "coreml"))
-    assert audio2img("models", "get", "c", "--accept-license").returncode == 0
+    assert audio2img("models", "get", "c", "--accept-license", "--anyway").returncode == 0
     done = audio2img("models", "remove", "c")
     assert done.stdout == "removed c: freed 0.1 MB\n"  # 0.05, once, though it is linked from two places
     left = [path for path in private_home.rglob("*") if path.is_file() and path.stat().st_size == len(data)]
