@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from audio2img.files import move_over
@@ -38,6 +38,7 @@ Result = TypeVar("Result")
 SHA1_DIGITS = 40
 SHA256_DIGITS = 64
 MAX_ENTRIES = 20_000
+MAX_FILE_BYTES = 1 << 50  # more than any disk takes; an integer of JSON may have any size
 LISTING_TIMEOUTS = 4  # so many time-outs until a hub's whole answer must be here
 N_TRIES_TO_LIST = 3
 
@@ -119,7 +120,7 @@ def _choose(
     entries: list[Any], variant: Variant, format_: Format, reporter: Reporter
 ) -> list[tuple[Any, FileSpec]]:
     """The entries that the variant names or whose path fits a pattern, without what is never taken."""
-    by_path = {entry.path: entry for entry in entries}
+    by_path = {entry.path: entry for entry in entries if isinstance(entry.path, str)}
     specs = {spec.path: spec for spec in variant.files}
     if missing := [path for path in specs if path not in by_path]:
         raise MirrorError(f"it has no {missing[0]}")
@@ -130,6 +131,8 @@ def _choose(
     ]
     for path in fitting:
         _check_entry(by_path[path])
+    if inside := {str(folder) for path in fitting for folder in PurePosixPath(path).parents} & set(fitting):
+        raise MirrorError(f"refused: {min(inside)} in its list is a file and a folder")
     pickles = [path for path in fitting if is_pickle(path, format_)]
     taken = [path for path in fitting if not check_name(path, format_)]
     if not any(is_weights(path, format_) for path in taken):
@@ -150,7 +153,7 @@ def _check_entry(entry: Any) -> None:
     if reason := why_unsafe(entry.path):
         name = in_short(str(entry.path), MAX_NAME_CHARACTERS)
         raise MirrorError(f"refused: {name!r} in its list {reason}")
-    is_size = isinstance(entry.size, int) and not isinstance(entry.size, bool) and entry.size >= 0
+    is_size = type(entry.size) is int and 0 <= entry.size <= MAX_FILE_BYTES
     is_named = is_hex(entry.blob_id, SHA1_DIGITS) and (
         entry.lfs is None or is_hex(entry.lfs.sha256, SHA256_DIGITS)
     )

@@ -257,6 +257,8 @@ class _Download:
         if error.code == 416:  # the part is longer than the file, or of another version of it
             self._start_over()
             return InterruptionError("the server refuses to go on where it was cut")
+        if error.code // 100 == 3:  # urllib's words for it are its own
+            return MirrorError(f"{self.remote.path}: the server answers {error.code}, and leads nowhere")
         answer = f"the server answers {error.code} {error.reason}"
         if error.code in BUSY:
             return InterruptionError(answer, retry_after_s(error.headers))
@@ -264,6 +266,10 @@ class _Download:
 
     def _agree(self, response: http.client.HTTPResponse, have: int) -> int:
         """Check what the server is about to send; gives where in the file it begins."""
+        if response.status not in (200, 206):
+            raise MirrorError(
+                f"{self.remote.path}: the server answers {response.status}, and not with the file"
+            )
         total = _length(response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise MirrorError(f"{self.remote.path}: the server packs what should come as it is")
@@ -271,11 +277,14 @@ class _Download:
             raise MirrorError(f"{self.remote.path}: the server does not say how long it is")
         if response.status == 206:
             begin, total = _content_range(response)
-            if begin != have:
+            if not have or begin != have:
                 raise MirrorError(f"{self.remote.path}: the server sends another part than was asked for")
             if not self.remote.is_fixed and _validator_of(response) != self._validator():
                 self._start_over()
                 raise InterruptionError("the file is another one now: starting over")
+            if total is None and self.total is None and not self.remote.is_fixed:
+                self._start_over()
+                raise MirrorError(f"{self.remote.path}: the server does not say how long it is")
         elif have:  # it sends all again: it knows no ranges, or the file has changed
             self._start_over()
             have = 0
@@ -394,6 +403,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             return None
         fp.close()  # or urllib would read all that the server has to say, which may never end
         old_parts, new_parts = urlsplit(req.full_url), urlsplit(new.full_url)
+        if new_parts.scheme not in ("http", "https"):  # urllib would go on by FTP
+            raise ValueError(f"redirected to {new_parts.scheme}, which is refused")
         if old_parts.scheme == "https" and new_parts.scheme != "https":
             raise urllib.error.URLError("redirected from https to http, which is refused")
         if old_parts.netloc != new_parts.netloc:
@@ -430,4 +441,6 @@ def _content_range(response: http.client.HTTPResponse) -> tuple[int, int | None]
 def _reason(error: BaseException) -> str:
     if isinstance(error, urllib.error.URLError) and not isinstance(error.reason, str):
         error = error.reason
-    return str(error) or type(error).__name__
+    if isinstance(error, http.client.IncompleteRead):
+        return "it ended in the middle"
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -443,7 +443,32 @@ def test_a_hostile_listing_touches_nothing(
     assert not server.bodies("/cdn/")
 
 
-def twist(table: Any, field: str, value: str) -> Any:
+@pytest.mark.parametrize(("field", "odd"), [("path", None), ("path", ["a"]), ("path", 5), ("size", 1 << 60)])
+def test_an_odd_value_in_a_listing_is_the_mirrors_fault(
+    server: Any, shelf: Any, field: str, odd: object
+) -> None:
+    commit = hashlib.sha1(repr((field, odd)).encode()).hexdigest()
+    server.repos[f"own/{commit}"] = shelf.repo({"w.bin": shelf.weights(1000)}, (".bin",), commit)
+    server.twist = lambda table: twist(table, field, odd)
+    shelf.write(shelf.row("odd", f'mirrors = [{{ hub = "own/{commit}" }}]\npatterns = ["*.bin"]'))
+    with pytest.raises(ModelError, match=r"none of the files|no size and hash"):
+        get_model(find_wanted("odd"), LicenceRecord("MIT", ""), Reporter(), Patience(timeout_s=2.0))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_listing_with_a_file_that_is_a_folder_is_refused(server: Any, shelf: Any, turned: bool) -> None:
+    files = {"vae.json": b"{}", "vae.json/x.safetensors": shelf.safetensors(1000)}
+    commit = ("a" if turned else "b") * 40
+    kept = dict(reversed(files.items())) if turned else files
+    server.repos[f"own/{commit}"] = shelf.repo(kept, commit=commit)
+    row = f'mirrors = [{{ hub = "own/{commit}" }}]\npatterns = ["*"]'
+    shelf.write(shelf.row("double", row, "image", "diffusers"))
+    with pytest.raises(ModelError, match=r"vae\.json in its list is a file and a folder"):
+        get_model(find_wanted("double"), LicenceRecord("MIT", ""), Reporter(), Patience(timeout_s=2.0))
+    assert not server.bodies()
+
+
+def twist(table: Any, field: str, value: object) -> Any:
     """An answer of the hub's API with `value` in the place of what is true."""
     if isinstance(table, dict):
         return {**table, "sha": value} if field == "sha" else table

@@ -419,6 +419,57 @@ def test_a_redirect_to_nowhere_is_told(server: Any, shelf: Any, desk: Desk, url:
         desk.fetch(url, Patience(n_tries=1, first_wait_s=0.05, timeout_s=1.0))
 
 
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1:9/x.bin", "file:///etc/hostname", "/x.bin"])
+def test_a_redirect_ends_at_once_where_it_leads_astray(
+    server: Any, shelf: Any, desk: Desk, url: str, location: str
+) -> None:
+    """To another protocol, which nobody is asked for a second time, or in a circle; in words of ours."""
+    server.always["/x.bin"] = shelf.fault(redirect=location)
+    with pytest.raises(MirrorError, match=r"refused|302, and leads nowhere") as caught:
+        desk.fetch(url)
+    assert not desk.talk.lines
+    assert "urlopen" not in str(caught.value)
+    assert "redirect error" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        ("206 Partial Content", {"Content_Range": "bytes 0-999/*"}),
+        ("206 Partial Content", {"Content_Range": "bytes 0-999/1000"}),
+        ("203 Non-Authoritative Information", {}),
+    ],
+)
+def test_an_answer_that_is_not_the_whole_file_is_not_taken_for_it(
+    server: Any, shelf: Any, desk: Desk, url: str, status: str, headers: dict[str, str]
+) -> None:
+    answer = head(status, Content_Length=1000, **headers) + DATA[:1000]
+    server.always["/x.bin"] = shelf.fault(raw=lambda begin: [answer])
+    with pytest.raises(MirrorError, match=r"another part|answers 203"):
+        desk.fetch(url)
+    assert not desk.final.exists()
+
+
+def test_a_rest_of_unknown_length_is_not_taken_for_the_last(
+    server: Any, shelf: Any, desk: Desk, url: str
+) -> None:
+    """The first part came in chunks that broke off, the second says nothing of the whole."""
+
+    def answer(begin: int) -> Iterator[bytes]:
+        if not begin:
+            yield head("200 OK", Transfer_Encoding="chunked", ETag='"1"') + b"3e8\r\n" + DATA[:1000] + b"\r\n"
+        else:
+            part = f"bytes {begin}-{begin + 9}/*"
+            yield head("206 Partial Content", ETag='"1"', Content_Length=10, Content_Range=part)
+            yield DATA[begin : begin + 10]
+
+    server.always["/x.bin"] = shelf.fault(raw=answer)
+    with pytest.raises(MirrorError, match="does not say how long"):
+        desk.fetch(url)
+    assert not desk.final.exists()
+    assert not desk.part.exists()
+
+
 def test_the_same_bytes_again_are_no_progress(server: Any, shelf: Any, desk: Desk, url: str) -> None:
     """Cut, then told that the file is another one, and so on for ever."""
     cut = shelf.fault(cut=400_000)
