@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audio2img.cli.streams import ReaderGone
+from audio2img.cli.streams import ReaderGone, ResultsLostError
 from audio2img.cli.text import clean_json, shorten
 from audio2img.cli.wording import as_options
 from audio2img.errors import Audio2ImgError, CancelledError, InputError, MachineError, NothingToDrawError
@@ -58,15 +58,20 @@ class Outcome:
         return click.get_current_context().find_object(cls) or cls()
 
     @contextmanager
-    def survives(self, source: str, complain: Callable[[str], None]) -> Iterator[None]:
+    def survives(
+        self, source: str, complain: Callable[[str], None], is_patient: bool = False
+    ) -> Iterator[None]:
         """Around the work on one of several sources: what is wrong with that one ends nothing.
 
         It is said with `complain`, and the command will end with the exit code of the first of them. What
-        is wrong with more than the source, such as a model or the disk, is raised.
+        is wrong with more than the source is raised, such as a model; a full disk too, unless `is_patient`:
+        there may be room again for the next one.
         """
         try:
             yield
-        except (InputError, NothingToDrawError) as error:
+        except (InputError, NothingToDrawError, MachineError) as error:
+            if isinstance(error, ResultsLostError) or (isinstance(error, MachineError) and not is_patient):
+                raise
             if self.verbose:
                 import traceback
 

@@ -24,11 +24,11 @@ def go_through(sources: Iterable[str], work: Callable[[str], None], display: Dis
     from audio2img.pipeline.hearing import name_of
 
     outcome = Outcome.of_this_command()
-    total = f" of {len(sources)}" if isinstance(sources, Sized) else ""
     try:
         for number, source in enumerate(sources, 1):
-            display.begin(f"{number}{total}, {name_of(source)}")
-            with outcome.survives(source, display.complain):
+            place = f"{number} of {len(sources)}, " if isinstance(sources, Sized) else ""
+            display.begin(f"{place}{name_of(source)}")
+            with outcome.survives(source, display.complain, is_patient=not place):
                 work(source)
     except KeyboardInterrupt:
         raise CancelledError("stopped") from None

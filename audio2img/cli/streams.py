@@ -24,6 +24,10 @@ class ReaderGone(Exception):  # noqa: N818
     """Whoever read our output has gone, as `head` does: nothing more is wanted."""
 
 
+class ResultsLostError(MachineError):
+    """Standard output takes nothing more."""
+
+
 class Outlet(io.TextIOBase):
     """What stands for sys.stdout and sys.stderr.
 
@@ -89,7 +93,7 @@ class Outlet(io.TextIOBase):
 def _why_lost(error: OSError) -> MachineError | ReaderGone:
     if error.errno == errno.EPIPE or (sys.platform == "win32" and error.errno == errno.EINVAL):
         return ReaderGone()
-    return MachineError(
+    return ResultsLostError(
         f"standard output cannot be written: {error.strerror}", "make room, or send it elsewhere"
     )
 

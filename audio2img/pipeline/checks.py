@@ -19,7 +19,7 @@ def check(options: Options, sources: Sequence[AudioSource] = (), target: str | P
     """
     for source in sources:
         _check_source(source)
-    if sum(isinstance(source, str) and source == "-" for source in sources) > 1:
+    if sum(isinstance(source, (str, Path)) and str(source) == "-" for source in sources) > 1:
         raise UsageError("standard input can be read only once", "give one - alone, or the names of files")
     _check_words_around(options)
     if options.init_image is not None:

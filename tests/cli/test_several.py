@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -12,13 +14,23 @@ import sys
 import threading
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 from PIL import Image
 
+from audio2img.cli.outcome import Outcome
+from audio2img.cli.streams import ResultsLostError
+from audio2img.errors import (
+    Audio2ImgError,
+    CancelledError,
+    InputError,
+    MachineError,
+    ModelError,
+    NothingToDrawError,
+)
 from audio2img.output import read_record
 
 DEMO_TEXT = "please draw a big red house at night"
@@ -149,6 +161,46 @@ def test_on_a_terminal_each_result_has_a_line_of_its_own(
     assert text.count(DEMO_TEXT + "\n") >= 2
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal, not Windows")
+def test_previews_of_one_do_not_cover_what_is_said_of_another(
+    shown: Callable[..., tuple[int, bytes]], memos: Path
+) -> None:
+    kitty = {"KITTY_WINDOW_ID": "1", "TERM": "xterm-kitty"}
+    words = ["run", memos / "a.flac", memos / "b.flac", "--steps", "8", "-o", memos]
+    exit_code, output = shown(*map(str, words), env=kitty)
+    assert exit_code == 0
+    first, second, rest = re.split(rb"\.png\n", output)
+    assert set(re.findall(rb"i=(\d+)", first)) == {b"2114"}
+    assert set(re.findall(rb"i=(\d+)", second)) == {b"2115"}
+    assert b"i=" not in rest
+
+
+@pytest.mark.parametrize(
+    ("error", "is_patient", "exit_code"),
+    [
+        (InputError("no sound", "another"), False, 6),
+        (NothingToDrawError("no words", "another"), True, 3),
+        (MachineError("the disk is full", "free 1 MB"), True, 5),
+        (MachineError("the disk is full", "free 1 MB"), False, None),
+        (ResultsLostError("nothing more is printed", "make room"), True, None),
+        (ModelError("damaged", "get it again"), True, None),
+        (CancelledError("stopped"), True, None),
+    ],
+)
+def test_what_one_of_several_may_get_wrong(
+    error: Audio2ImgError, is_patient: bool, exit_code: int | None
+) -> None:
+    outcome, said = Outcome(), list[str]()
+    with nullcontext() if exit_code else pytest.raises(type(error)):
+        with outcome.survives("memo.wav", said.append, is_patient):
+            raise error
+        with outcome.survives("other.wav", said.append, is_patient):
+            raise InputError("no sound either", "another")
+    assert outcome.exit_code == (exit_code or 0), "of the first"
+    assert len(said) == (2 if exit_code else 0)
+
+
 @pytest.mark.parametrize(
     ("typed", "kind"),
     [("run me", "file"), ("run a.wav me", "file"), ("transcribe me", "file"), ("classify me", "file"),
@@ -164,15 +216,15 @@ def test_the_shell_completes_files(audio2img: Command, typed: str, kind: str) ->
 class Lines:
     """The lines of a process's output, as they come."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str] | None) -> None:
         self._stream = stream
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        with self._stream:
-            for line in self._stream:
+        with self._stream or io.StringIO() as stream:
+            for line in stream:
                 self._lines.put(line.rstrip("\n"))
 
     def next(self) -> str:
@@ -189,15 +241,17 @@ class Watching:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        assert process.stdout is not None
-        assert process.stderr is not None
         self.printed, self.said = Lines(process.stdout), Lines(process.stderr)
+
+    def wait(self) -> int:
+        """The exit code."""
+        return self._process.wait(120)
 
     def press_ctrl_c(self) -> int:
         """The exit code."""
         assert self._process.poll() is None
         self._process.send_signal(signal.SIGINT)
-        return self._process.wait(120)
+        return self.wait()
 
     def end(self) -> None:
         self._process.kill()
@@ -207,12 +261,12 @@ class Watching:
 
 
 @contextmanager
-def watching(folder: Path, *options: Any) -> Iterator[Watching]:
+def watching(folder: Path, *options: Any, stdout: Any = subprocess.PIPE) -> Iterator[Watching]:
     words = ["run", "--watch", folder, "--steps", "1", *options]
     process = subprocess.Popen(
         [sys.executable, "-m", "audio2img", *map(str, words)],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -270,3 +324,20 @@ def test_watching_as_json_is_a_line_for_each(tmp_path: Path, demo_audio: Path) -
         assert command.press_ctrl_c() == 130
         [line] = command.said.rest()
         assert json.loads(line)["error"]["exit_code"] == 130
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux: /dev/full")
+def test_watching_ends_when_nothing_more_can_be_printed(tmp_path: Path, demo_audio: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with (
+        Path("/dev/full").open("w") as full,
+        watching(folder, "-o", tmp_path / "out", stdout=full) as command,
+    ):
+        assert "0 recordings" in command.said.next()
+        shutil.copyfile(demo_audio, folder / "new.flac")
+        assert command.wait() == 5
+        [line] = command.said.rest()
+    assert line.startswith("audio2img: standard output cannot be written")
+    assert len(list((tmp_path / "out").iterdir())) == 1, "the picture itself is there"
