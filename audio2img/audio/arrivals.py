@@ -96,8 +96,8 @@ def _look_closely(path: Path, state: State, last: _Known | None) -> _Known:
         with path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
-    except OSError:  # whoever wants to hear it will say why it cannot be read
-        return _Known(state)
+    except OSError:  # whoever wants to hear it will say why; when it can be read, it is another one
+        return _Known(state, b"")
     return _Known(state, digest.digest())
 
 

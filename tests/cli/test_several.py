@@ -58,6 +58,11 @@ def test_each_line_of_text_says_whose_it_is(audio2img: Command, memos: Path) -> 
     assert done.stdout == f"a.flac: {DEMO_TEXT}\n./b.flac: {DEMO_TEXT}\n"
 
 
+def test_standard_input_may_be_one_of_several(audio2img: Command, memos: Path) -> None:
+    done = audio2img("transcribe", "-", "a.flac", cwd=memos, stdin=(memos / "b.flac").read_bytes())
+    assert (done.returncode, done.stdout) == (0, f"-: {DEMO_TEXT}\na.flac: {DEMO_TEXT}\n")
+
+
 def test_one_that_cannot_be_understood_loses_no_other(audio2img: Command, memos: Path) -> None:
     names = ("silence.wav", "a.flac", "broken.wav", "b.flac")
     done = audio2img("transcribe", "--quiet", *names, cwd=memos)
