@@ -17,6 +17,7 @@ from audio2img.conversion.converter import make_job
 from audio2img.conversion.modules import load_component, make_signature
 from audio2img.conversion.parity import answer_of_torch, check_part, run_packages
 from audio2img.errors import ModelError
+from audio2img.installation import how_to_repair
 from audio2img.mlprogram import graph
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow, pytest.mark.timeout(900)]
@@ -125,8 +126,9 @@ def test_weights_of_unknown_names_are_refused(mini_diffusers: Path, tmp_path: Pa
     path = tmp_path / "text_encoder" / "model.safetensors"
     tensors = load_file(path)
     save_file({f"other.{name}": value for name, value in tensors.items()}, path, {"format": "pt"})
-    with pytest.raises(ModelError, match="are not of this model"):
+    with pytest.raises(ModelError, match="are not of this model") as caught:
         load_component(str(tmp_path), "text_encoder", None)
+    assert how_to_repair("transformers", "diffusers") in caught.value.remedy
 
 
 def test_the_map_for_previews_shows_the_picture(mini_layout: Layouts, mini_diffusers: Path) -> None:
