@@ -51,7 +51,7 @@ def make_probes(prompts: Sequence[str]) -> tuple[Probe, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class ProbeDrawing:
     """What a probe became. latents: (1, channels, height, width) float32; pixels: None if not decoded."""
 
     latents: Floats
@@ -74,7 +74,7 @@ def draw(
     probes: Sequence[Probe],
     on_probe: Callable[[], None],
     decode: bool = True,
-) -> list[Drawing]:
+) -> list[ProbeDrawing]:
     """Draw `probes` with the loaded parts `models`, in the model's own steps, guidance and scheduler.
 
     on_probe: called after each. Raises ModelError if a part gives what is no number.
@@ -94,7 +94,7 @@ def draw(
             prediction = unet.predict(scheduler.scale_input(latents, call), float(timestep))
             latents = scheduler.step(prediction, call, latents)
         pixels = decode_latents(bundle, models["vae_decoder"], latents) if decode else None
-        drawings.append(Drawing(latents, pixels))
+        drawings.append(ProbeDrawing(latents, pixels))
         on_probe()
     return drawings
 

@@ -27,8 +27,8 @@ from audio2img.compression.results import (
 from audio2img.compression.rig import Rig, open_rig
 from audio2img.compression.search import Name
 from audio2img.compression.source import (
-    Options,
-    Source,
+    CompressionWishes,
+    SourceModel,
     choose_bits,
     open_source,
     select_parts,
@@ -39,7 +39,7 @@ from audio2img.files import move_over
 WORK_FORMAT = 2  # raise it when the same options give other bytes: older work is then left alone
 
 
-def compress(source_folder: Path, dest: Path, options: Options, progress: Progress) -> Result:
+def compress(source_folder: Path, dest: Path, options: CompressionWishes, progress: Progress) -> Result:
     """Compress the model in `source_folder` into the new folder `dest`; what was done and lost.
 
     The source is only read. What is finished is kept in a hidden folder beside `dest` until all of it
@@ -82,13 +82,13 @@ def compress(source_folder: Path, dest: Path, options: Options, progress: Progre
     return result
 
 
-def _work_folder(source: Source, dest: Path, options: Options) -> Path:
+def _work_folder(source: SourceModel, dest: Path, options: CompressionWishes) -> Path:
     """The same for the same source and drawings, so that what was measured serves other plans too."""
     rows = json.dumps([WORK_FORMAT, source.hash, options.prompts])
     return folders.work_folder(dest, hashlib.sha256(rows.encode()).hexdigest()[:16])
 
 
-def _open_rig(source: Source, options: Options, progress: Progress) -> Rig | str:
+def _open_rig(source: SourceModel, options: CompressionWishes, progress: Progress) -> Rig | str:
     """The original, drawn; or why not. Raises MachineError where mixed bits need it."""
     mixed = options.min_psnr_db is not None
     if not options.measure and not mixed:
@@ -102,7 +102,7 @@ def _open_rig(source: Source, options: Options, progress: Progress) -> Rig | str
     return rig
 
 
-def _check_space(source: Source, chosen: Plan, folder: Path) -> None:
+def _check_space(source: SourceModel, chosen: Plan, folder: Path) -> None:
     """Raises MachineError without room for the result, and for its weights while they are collected."""
     needed = sum(path.stat().st_size for path in folders.iter_files(source.folder))
     for part, rows in chosen.items():
@@ -112,7 +112,7 @@ def _check_space(source: Source, chosen: Plan, folder: Path) -> None:
     folders.check_space(folder, needed)
 
 
-def _write_model(source: Source, writer: Writer, chosen: Plan, bundle: Path) -> dict[Name, Fit]:
+def _write_model(source: SourceModel, writer: Writer, chosen: Plan, bundle: Path) -> dict[Name, Fit]:
     """The compressed model in the folder `bundle`, all but the report; how near every weight is."""
     shutil.rmtree(bundle, ignore_errors=True)
     bundle.mkdir()
@@ -135,7 +135,7 @@ def _draw_again(
 
 
 def _part_result(
-    source: Source, part: str, rows: Mapping[str, int], bundle: Path, fits: Mapping[Name, Fit]
+    source: SourceModel, part: str, rows: Mapping[str, int], bundle: Path, fits: Mapping[Name, Fit]
 ) -> PartResult:
     path, layers = source.packages[part].path, []
     for name, weight in source.weights[part].items():

@@ -12,9 +12,9 @@ from audio2img.compression.program import Weight, read_weights
 from audio2img.compression.progress import Count
 from audio2img.compression.rig import Rig
 from audio2img.compression.search import (
+    BitStep,
     Choice,
     Name,
-    Step,
     find_smallest,
     find_steps,
     mean_db,
@@ -47,7 +47,7 @@ def find_mixed_plan(
         losses = _compare_weights(writer, weights)
     measured: list[float] = []
 
-    def measure(taken: Sequence[Step]) -> float:
+    def measure(taken: Sequence[BitStep]) -> float:
         label, plan = f"looking for {wished_db:g} dB, plan {len(measured) + 1}", plan_after(taken)
         with temporary_folder(work) as folder:
             writer.write(plan, folder, label)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio2img.compression.drawing import PICTURE_PEAK, Drawing, Probe, psnr_db
+from audio2img.compression.drawing import PICTURE_PEAK, Probe, ProbeDrawing, psnr_db
 from audio2img.compression.search import mean_db
 
 
@@ -60,8 +60,8 @@ class ProbeResult:
     """A probe before and after."""
 
     probe: Probe
-    before: Drawing
-    after: Drawing
+    before: ProbeDrawing
+    after: ProbeDrawing
 
     @property
     def latents_db(self) -> float:

@@ -14,9 +14,9 @@ from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.bundle import Bundle, load_bundle
 from audio2img.backends.coreml.runtime import CoreMLModel, Model
 from audio2img.compression.drawing import (
-    Drawing,
     Inputs,
     Probe,
+    ProbeDrawing,
     Recorder,
     draw,
     drawing_parts,
@@ -42,10 +42,10 @@ class Rig:
     runtime: Runtime
     models: Mapping[str, Model]
     probes: Sequence[Probe]
-    before: Sequence[Drawing]
+    before: Sequence[ProbeDrawing]
     calls: Mapping[str, list[Inputs]]
 
-    def draw(self, packages: Mapping[str, Path], count: Count) -> list[Drawing]:
+    def draw(self, packages: Mapping[str, Path], count: Count) -> list[ProbeDrawing]:
         """The probes, drawn with these packages for some parts. Raises ModelError for useless ones."""
         changed = {part: _open_part(path, self.runtime) for part, path in packages.items()}
         return draw(self.bundle, {**self.models, **changed}, self.probes, count.add)

@@ -29,7 +29,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Step:
+class BitStep:
     """From one choice of a weight to a smaller one. price: error per byte saved."""
 
     price: float
@@ -37,7 +37,7 @@ class Step:
     choice: Choice
 
 
-def find_steps(choices: Mapping[Name, Sequence[Choice]]) -> list[Step]:
+def find_steps(choices: Mapping[Name, Sequence[Choice]]) -> list[BitStep]:
     """Every step from the largest plan to the smallest, the cheapest first.
 
     choices: for each weight at least the one that leaves it as it is.
@@ -47,7 +47,7 @@ def find_steps(choices: Mapping[Name, Sequence[Choice]]) -> list[Step]:
         hull = lower_hull(row)
         for larger, smaller in pairwise(hull):
             price = (smaller.error - larger.error) / (larger.size_bytes - smaller.size_bytes)
-            steps.append(Step(price, name, smaller))
+            steps.append(BitStep(price, name, smaller))
     # Of one weight the prices rise, so that sorting keeps its steps in order.
     return sorted(steps, key=lambda step: (step.price, step.name, -step.choice.size_bytes))
 
@@ -70,7 +70,7 @@ def _price(larger: Choice, smaller: Choice) -> float:
     return (smaller.error - larger.error) / (larger.size_bytes - smaller.size_bytes)
 
 
-def plan_after(steps: Sequence[Step]) -> dict[str, dict[str, int]]:
+def plan_after(steps: Sequence[BitStep]) -> dict[str, dict[str, int]]:
     """Part -> weight -> bits, after `steps`."""
     plan: dict[str, dict[str, int]] = {}
     for step in steps:
@@ -81,8 +81,8 @@ def plan_after(steps: Sequence[Step]) -> dict[str, dict[str, int]]:
 
 
 def find_smallest(
-    steps: Sequence[Step], measure: Callable[[Sequence[Step]], float], wished_db: float
-) -> list[Step]:
+    steps: Sequence[BitStep], measure: Callable[[Sequence[BitStep]], float], wished_db: float
+) -> list[BitStep]:
     """Steps to take, as many as keep `wished_db`; none if the first already loses too much.
 
     measure: the signal in dB after some steps. It need not fall with every step, but what is given
@@ -106,7 +106,11 @@ def find_smallest(
 
 
 def _bisect(
-    steps: Sequence[Step], kept: int, lost: int, measure: Callable[[Sequence[Step]], float], wished_db: float
+    steps: Sequence[BitStep],
+    kept: int,
+    lost: int,
+    measure: Callable[[Sequence[BitStep]], float],
+    wished_db: float,
 ) -> int:
     """How many steps keep `wished_db`, between `kept`, which do, and `lost`, which do not."""
     while lost - kept > 1:

@@ -22,7 +22,7 @@ WORDS_REMEDY = "ask for fewer bits, or start from the original"
 
 
 @dataclass(frozen=True)
-class Options:
+class CompressionWishes:
     """How to compress: one of bits, recipe and min_psnr_db says it.
 
     bits: the same for every weight; recipe: a file that says what each becomes (recipe_name: which
@@ -42,7 +42,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceModel:
     """folder: of the packages; packages: by part; weights: of each part, those that can be made smaller."""
 
     folder: Path
@@ -51,7 +51,7 @@ class Source:
     weights: Mapping[str, Mapping[str, Weight]]
 
 
-def open_source(folder: Path, progress: Progress) -> Source:
+def open_source(folder: Path, progress: Progress) -> SourceModel:
     """Open and check every part of the model in `folder`. Raises ModelError if one is damaged."""
     packages = {part: Package(path) for part, path in folders.find_packages(folder).items()}
     weights: dict[str, dict[str, Weight]] = {}
@@ -61,10 +61,10 @@ def open_source(folder: Path, progress: Progress) -> Source:
         weights[part] = {name: weight for name, weight in found.items() if not has_infinity(package, weight)}
         check_package(package)
         count.add()
-    return Source(folder, folders.hash_folder(folder), packages, weights)
+    return SourceModel(folder, folders.hash_folder(folder), packages, weights)
 
 
-def select_parts(source: Source, options: Options) -> dict[str, Mapping[str, Weight]]:
+def select_parts(source: SourceModel, options: CompressionWishes) -> dict[str, Mapping[str, Weight]]:
     """The parts to compress, with their weights. Raises UsageError for one that is not there."""
     wanted = options.parts
     unknown = set(wanted or ()) - source.packages.keys()
@@ -84,7 +84,7 @@ def select_parts(source: Source, options: Options) -> dict[str, Mapping[str, Wei
     return selected
 
 
-def choose_bits(source: Source, options: Options) -> dict[str, dict[str, int]]:
+def choose_bits(source: SourceModel, options: CompressionWishes) -> dict[str, dict[str, int]]:
     """Part -> weight -> bits, by options.bits or options.recipe.
 
     Weights that would not get smaller are left out. Raises UsageError if none would, or the recipe

@@ -17,7 +17,7 @@ from audio2img.compression.job import compress
 from audio2img.compression.operation import PALETTE_TYPES
 from audio2img.compression.palettes import Fit, palettize
 from audio2img.compression.results import Result
-from audio2img.compression.source import Options
+from audio2img.compression.source import CompressionWishes
 from audio2img.errors import ModelError, UsageError
 from audio2img.mlprogram.graph import build_graph
 from audio2img.mlprogram.mil import DataType
@@ -97,7 +97,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def run(source: Path, dest: Path, bits: int = 4, **options: Any) -> Result:
-    return compress(source, dest, Options(bits, measure=False, **options), quiet)
+    return compress(source, dest, CompressionWishes(bits, measure=False, **options), quiet)
 
 
 @pytest.mark.parametrize("bits", PALETTE_TYPES)
@@ -315,7 +315,7 @@ def interrupted_run(source: Path, dest: Path, after: int) -> Path:
                 raise PowerCutError
 
     with pytest.raises(PowerCutError):
-        compress(source, dest, Options(4, measure=False), progress)
+        compress(source, dest, CompressionWishes(4, measure=False), progress)
     assert not dest.exists()
     (work,) = dest.parent.glob(f".{dest.name}.compress-*")
     return work

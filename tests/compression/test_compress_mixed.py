@@ -25,15 +25,15 @@ from audio2img.compression.program import find_weights
 from audio2img.compression.progress import Count
 from audio2img.compression.rig import open_rig
 from audio2img.compression.search import (
+    BitStep,
     Choice,
-    Step,
     find_smallest,
     find_steps,
     mean_db,
     plan_after,
 )
 from audio2img.compression.sensitivity import Trial, run_trials, save_calls
-from audio2img.compression.source import Options
+from audio2img.compression.source import CompressionWishes
 from audio2img.errors import MachineError, UsageError
 from audio2img.mlprogram.mlpackage import Package
 from audio2img.mlprogram.reference import ReferenceModel
@@ -57,7 +57,7 @@ def make_rows(errors: Sequence[Sequence[float]], sizes: Sequence[int]) -> Rows:
     }
 
 
-def size_after(choices: Rows, steps: Sequence[Step]) -> int:
+def size_after(choices: Rows, steps: Sequence[BitStep]) -> int:
     """The bytes of all weights after `steps`."""
     sizes = {name: max(choice.size_bytes for choice in row) for name, row in choices.items()}
     sizes.update({step.name: step.choice.size_bytes for step in steps})
@@ -92,7 +92,7 @@ def test_the_search_keeps_what_was_wished_for(errors: list[tuple[float, ...]], w
     rows = make_rows(errors, [100] * len(errors))
     steps = find_steps(rows)
 
-    def signal(taken: Sequence[Step]) -> float:
+    def signal(taken: Sequence[BitStep]) -> float:
         last = {step.name: step.choice.error for step in taken}
         total = sum(last.values())
         return -10 * math.log10(total / 1e4) if total else math.inf
@@ -109,7 +109,7 @@ def test_one_weight_does_not_hold_up_the_others() -> None:
     rows = make_rows([(1, 2, 4)] * 12, [100] * 12)
     steps = find_steps(rows)
 
-    def signal(taken: Sequence[Step]) -> float:
+    def signal(taken: Sequence[BitStep]) -> float:
         return 10.0 if any(step.name[1] == "weight3" for step in taken) else 50.0
 
     kept = find_smallest(steps, signal, 40)
@@ -182,7 +182,7 @@ def test_trials_are_not_run_twice(text_encoder: Package, tmp_path: Path) -> None
 
 
 def mixed(mini_bundle: Path, dest: Path, min_psnr_db: float, part: str = "text_encoder") -> Any:
-    options = Options(min_psnr_db=min_psnr_db, parts=(part,), prompts=PROMPT, n_workers=1)
+    options = CompressionWishes(min_psnr_db=min_psnr_db, parts=(part,), prompts=PROMPT, n_workers=1)
     return compress(mini_bundle, dest, options, ignore)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from audio2img.compression.job import compress
 from audio2img.compression.recipes import palette_name, parse_palette, read_recipe, write_recipe
-from audio2img.compression.source import Options
+from audio2img.compression.source import CompressionWishes
 from audio2img.errors import InputError, UsageError
 
 WEIGHTS = {
@@ -121,16 +121,16 @@ def test_bits_that_there_are_not_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_made_by_its_own_recipe_is_the_same(mini_bundle: Path, tmp_path: Path) -> None:
-    def run(dest: str, options: Options) -> dict[str, str]:
+    def run(dest: str, options: CompressionWishes) -> dict[str, str]:
         compress(mini_bundle, tmp_path / dest, options, lambda label, done: None)
         packages = (tmp_path / dest).glob("*_vae_encoder.mlpackage/**/*")
         return {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packages if path.is_file()
         }
 
-    first = run("first", Options(2, parts=("vae_encoder",), measure=False))
+    first = run("first", CompressionWishes(2, parts=("vae_encoder",), measure=False))
     recipe = tmp_path / "first" / "compression" / "recipe.json"
-    assert run("second", Options(recipe=recipe, measure=False)) == first
+    assert run("second", CompressionWishes(recipe=recipe, measure=False)) == first
     assert len(first) == 3
 
 
@@ -138,7 +138,10 @@ def test_apples_recipe_on_the_mini_unet(mini_bundle: Path, tmp_path: Path) -> No
     layers = {"conv_in": 4, "mid_block.attentions.0.transformer_blocks.0.attn1.to_q": 2, "conv_out": 16}
     recipe = save(tmp_path / "recipe.json", {"recipes": {"one": layers}})
     result = compress(
-        mini_bundle, tmp_path / "small", Options(recipe=recipe, measure=False), lambda label, done: None
+        mini_bundle,
+        tmp_path / "small",
+        CompressionWishes(recipe=recipe, measure=False),
+        lambda label, done: None,
     )
     (part,) = result.parts
     assert part.name == "unet"

@@ -17,7 +17,7 @@ from audio2img.compression.job import compress
 from audio2img.compression.kmeans import count_values
 from audio2img.compression.palettes import Fit, make_palette, measure, palettize
 from audio2img.compression.program import find_weights, read_weights
-from audio2img.compression.source import Options
+from audio2img.compression.source import CompressionWishes
 from audio2img.mlprogram.graph import build_graph
 from audio2img.mlprogram.mlpackage import Package
 
@@ -49,7 +49,7 @@ def oracle_constants(path: Path) -> tuple[dict[str, Any], Any]:
 
 
 def compressed(source: Path, dest: Path, bits: int, parts: tuple[str, ...] = PARTS) -> Path:
-    compress(source, dest, Options(bits, parts=parts, measure=False), ignore)
+    compress(source, dest, CompressionWishes(bits, parts=parts, measure=False), ignore)
     return dest
 
 

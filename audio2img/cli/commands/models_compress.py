@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from audio2img.compression.results import Result
-    from audio2img.compression.source import Options
+    from audio2img.compression.source import CompressionWishes
 
 DEFAULT_MIN_PSNR = 35.0  # dB; about what 6 bits for every weight keep
 BITS = ("8", "6", "4", "2", "1")
@@ -152,12 +152,12 @@ def _options(
     prompts: tuple[str, ...],
     no_measure: bool,
     workers: int | None,
-) -> Options:
+) -> CompressionWishes:
     """What the options ask for. Raises UsageError for what does not go together."""
     from pathlib import Path
 
     from audio2img.compression.drawing import DEFAULT_PROMPTS
-    from audio2img.compression.source import Options
+    from audio2img.compression.source import CompressionWishes
 
     ways = {
         "--mixed": mixed,
@@ -175,7 +175,7 @@ def _options(
             raise click.UsageError(f"{name} needs {needed}")
     if mixed and no_measure:
         raise click.UsageError("--mixed measures: leave out --no-measure")
-    return Options(
+    return CompressionWishes(
         bits=None if recipe or mixed else int(bits or 6),
         recipe=None if recipe is None else Path(recipe),
         recipe_name=recipe_name,
