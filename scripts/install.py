@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -285,7 +286,8 @@ def _missing_folders(prefix: Prefix) -> list[str]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """Tell a person, without the names and passwords that addresses of indexes may carry."""
+    print(re.sub(r"://[^/\s@]*@", "://", text), file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -281,6 +281,18 @@ def test_an_installation_that_fails_with_the_index_is_tried_without(make, tool, 
     assert notes.read_text().splitlines()[-1] == f"install --python {sys.executable} {ROOT}[diffusers]"
 
 
+def test_the_password_of_an_index_is_not_told(make, tool, tmp_path, index) -> None:
+    notes = tool("pipx")
+    (tmp_path / "index" / "refused" / "whl" / "torch").mkdir(parents=True)
+    guarded = f"{index}/refused/whl".replace("://", "://me:secret@")
+    done = make("install", EXTRAS="diffusers", TORCH_INDEX=guarded)
+    assert done.returncode == 0, done.stderr
+    assert "torch is taken from http://127.0.0.1" in done.stderr
+    assert "this ended with 8: " in done.stderr
+    assert "secret" not in done.stderr
+    assert "me:secret@" in notes.read_text()
+
+
 @pytest.mark.parametrize(("has_no_card", "extras"), [(True, "sounds, convert"), (False, "diffusers")])
 def test_without_a_card_the_index_for_the_processor_is_chosen(
     monkeypatch, capsys, index, has_no_card, extras
