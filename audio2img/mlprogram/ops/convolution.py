@@ -9,6 +9,7 @@ the right edge is dropped. The rows go through in blocks that stay in the cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -142,8 +143,22 @@ def _build_pointwise(site: Site, geometry: Geometry, weight: Array, bias: Array)
     return Step(pointwise, (site.ref("x"),))
 
 
-def _build_by_taps(site: Site, geometry: Geometry, weight: Array, bias: Array) -> Step:
-    """Any other kernel: the matrix of taps, block of rows by block of rows."""
+class _Rows(NamedTuple):
+    """A block of rows of the result. taps: a view of the padded picture, which is copied into `copied`.
+
+    columns: the same memory as a matrix; product: of the weights and it; pixels: what of that is no overhang.
+    """
+
+    taps: Array
+    copied: Array
+    columns: Array
+    product: Array
+    pixels: Array
+    where: slice
+
+
+def _split_rows(site: Site, geometry: Geometry, flat: Array) -> list[_Rows]:
+    """Blocks of rows whose taps stay in the cache. flat: the padded picture with its overhang, (n,)."""
     batch, groups = geometry.batch, geometry.groups
     (kernel_height, kernel_width), (row_step, column_step) = geometry.kernel, geometry.dilation
     padded_height, padded_width = geometry.padded
@@ -151,18 +166,6 @@ def _build_by_taps(site: Site, geometry: Geometry, weight: Array, bias: Array) -
     plane = padded_height * padded_width
     in_group, out_group = geometry.n_in // groups, geometry.n_out // groups
     n_taps = in_group * kernel_height * kernel_width
-    matrix = np.ascontiguousarray(weight.reshape(groups, out_group, n_taps))
-    column = bias.reshape(groups, out_group, 1, 1, 1)
-
-    # The last row of taps reads this far beyond the last plane; those results are dropped.
-    overhang = (kernel_width - 1) * column_step
-    key = ((batch, geometry.n_in, padded_height, padded_width), (*geometry.pad, *geometry.size))
-    flat = site.scratch.take_padded(batch * geometry.n_in * plane + overhang, key)
-    picture = flat[: batch * geometry.n_in * plane].reshape(batch, geometry.n_in, padded_height, padded_width)
-    top, left = geometry.pad[0], geometry.pad[2]
-    interior = picture[:, :, top : top + geometry.size[0], left : left + geometry.size[1]]
-    source_shape = interior.shape
-
     # With stride 1 a run of taps goes on over the ends of rows, so rows keep the padded width.
     is_dense = geometry.stride == (1, 1)
     run = padded_width if is_dense else out_width
@@ -174,34 +177,52 @@ def _build_by_taps(site: Site, geometry: Geometry, weight: Array, bias: Array) -
         product = site.scratch.take("product", groups * out_group * batch * rows * run)
         start = flat[first * geometry.stride[0] * padded_width :]
         steps = (in_group * plane, plane, row_step * padded_width, column_step, geometry.n_in * plane)
-        if is_dense:
-            taps: Shape = (groups, in_group, kernel_height, kernel_width, batch, rows * run)
-            view = as_strided(start, taps, [FLOAT_BYTES * step for step in (*steps, 1)], writeable=False)
-        else:
-            taps = (groups, in_group, kernel_height, kernel_width, batch, rows, run)
-            strides = (*steps, geometry.stride[0] * padded_width, geometry.stride[1])
-            view = as_strided(start, taps, [FLOAT_BYTES * step for step in strides], writeable=False)
-        pixels = product.reshape(groups, out_group, batch, rows, run)[..., :out_width]
+        along: Shape = (rows * run,) if is_dense else (rows, run)
+        over = (1,) if is_dense else (geometry.stride[0] * padded_width, geometry.stride[1])
+        taps = (groups, in_group, kernel_height, kernel_width, batch, *along)
+        strides = [FLOAT_BYTES * step for step in (*steps, *over)]
         blocks.append(
-            (
-                view,
+            _Rows(
+                as_strided(start, taps, strides, writeable=False),
                 columns.reshape(taps),
                 columns.reshape(groups, n_taps, batch * rows * run),
                 product.reshape(groups, out_group, batch * rows * run),
-                pixels,
+                product.reshape(groups, out_group, batch, rows, run)[..., :out_width],
                 slice(first, first + rows),
             )
         )
+    return blocks
+
+
+def _build_by_taps(site: Site, geometry: Geometry, weight: Array, bias: Array) -> Step:
+    """Any other kernel: the matrix of taps, block of rows by block of rows."""
+    batch, groups = geometry.batch, geometry.groups
+    padded_height, padded_width = geometry.padded
+    out_height, out_width = geometry.out
+    plane = padded_height * padded_width
+    out_group = geometry.n_out // groups
+    matrix = np.ascontiguousarray(weight.reshape(groups, out_group, -1))
+    column = bias.reshape(groups, out_group, 1, 1, 1)
+
+    # The last row of taps reads this far beyond the last plane; those results are dropped.
+    overhang = (geometry.kernel[1] - 1) * geometry.dilation[1]
+    key = ((batch, geometry.n_in, padded_height, padded_width), (*geometry.pad, *geometry.size))
+    flat = site.scratch.take_padded(batch * geometry.n_in * plane + overhang, key)
+    picture = flat[: batch * geometry.n_in * plane].reshape(batch, geometry.n_in, padded_height, padded_width)
+    top, left = geometry.pad[0], geometry.pad[2]
+    interior = picture[:, :, top : top + geometry.size[0], left : left + geometry.size[1]]
+    source_shape = interior.shape
+    blocks = _split_rows(site, geometry, flat)
     shape = site.out_shape
 
     def conv(x: Array) -> Array:
         interior[...] = x.reshape(source_shape)
         result = np.empty((batch, groups, out_group, out_height, out_width), dtype=np.float32)
         target = result.transpose(1, 2, 0, 3, 4)
-        for view, columns, taps, product, pixels, rows in blocks:
-            np.copyto(columns, view)
-            np.matmul(matrix, taps, out=product)
-            np.add(pixels, column, out=target[:, :, :, rows])
+        for rows in blocks:
+            np.copyto(rows.copied, rows.taps)
+            np.matmul(matrix, rows.columns, out=rows.product)
+            np.add(rows.pixels, column, out=target[:, :, :, rows.where])
         return result.reshape(shape)
 
     return Step(conv, (site.ref("x"),))
