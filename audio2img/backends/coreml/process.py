@@ -18,7 +18,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,38 +189,44 @@ class _Running:
 
     @classmethod
     def start(cls) -> _Running:
+        """Raises MachineError if it cannot be started; then nothing of it is left."""
         import audio2img
 
-        process = None
-        try:
-            inputs, outputs = Arena(), Arena()
-            process = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(inputs.descriptor), str(outputs.descriptor)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # Python looks for modules in the folder it is started in: nobody's else than ours.
-                cwd=Path(audio2img.__file__).parent.parent,
-                env={**os.environ, "AUDIO2IMG_CACHE": str(cache_dir().absolute())},
-                pass_fds=(inputs.descriptor, outputs.descriptor),
-                start_new_session=True,  # Ctrl-C reaches it through us
-            )
-            guard = subprocess.Popen(
-                [*END_WITH_US, str(process.pid)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            if process is not None:
-                process.kill()
-                process.wait()
-            raise MachineError(
-                f"cannot start a process for Core ML: {error}",
-                "close other programs, or make room on the disk",
-            ) from error
-        return cls(process, guard, inputs, outputs)
+        with ExitStack() as undo:
+            try:
+                inputs, outputs = (undo.enter_context(closing(Arena())) for _ in range(2))
+                process = undo.enter_context(
+                    subprocess.Popen(
+                        [sys.executable, "-m", WORKER, str(inputs.descriptor), str(outputs.descriptor)],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        # Python looks for modules in the folder it is started in: nobody's else than ours.
+                        cwd=Path(audio2img.__file__).parent.parent,
+                        env={**os.environ, "AUDIO2IMG_CACHE": str(cache_dir().absolute())},
+                        pass_fds=(inputs.descriptor, outputs.descriptor),
+                        start_new_session=True,  # Ctrl-C reaches it through us
+                    )
+                )
+                undo.callback(process.kill)
+                guard = undo.enter_context(
+                    subprocess.Popen(
+                        [*END_WITH_US, str(process.pid)],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
+                )
+                undo.callback(guard.kill)
+            except OSError as error:
+                raise MachineError(
+                    f"cannot start a process for Core ML: {error}",
+                    "close other programs, or make room on the disk",
+                ) from error
+            running = cls(process, guard, inputs, outputs)
+            undo.pop_all()
+        return running
 
     def ask(self, request: Mapping[str, Any], model: ProcessModel | None, doing: str) -> dict[str, Any]:
         """The answer to `request`. Raises what it says went wrong, MachineError if the process ends."""

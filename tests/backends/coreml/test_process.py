@@ -203,6 +203,32 @@ def test_a_forgotten_process_ends() -> None:
     assert not runs(pid)
 
 
+def test_a_process_that_cannot_be_started_leaves_nothing_open() -> None:
+    """Whichever descriptor it is that cannot be had."""
+    import resource
+
+    def count() -> int:
+        gc.collect()
+        return len(os.listdir("/dev/fd"))
+
+    limits, before, failures = resource.getrlimit(resource.RLIMIT_NOFILE), count(), list[str]()
+    for room in range(100):
+        process = ModelProcess()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before + room, limits[1]))
+        try:
+            process.start()
+            break
+        except MachineError as error:
+            failures.append(error.message)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            process.close()
+        assert count() == before
+    assert len(failures) > 5
+    assert all("Too many open files" in message for message in failures)
+    assert count() == before
+
+
 def test_ctrl_c_and_what_it_prints_stay_within(
     plan: Plan, parts: Parts, process: ModelProcess, capfd: pytest.CaptureFixture[str]
 ) -> None:
