@@ -100,6 +100,11 @@ def expand_path(path: str | Path) -> Path:
         raise UsageError(f"{path}: no home folder of that user is known", "write the path in full") from error
 
 
+def home_dir() -> Path:
+    """The user's home folder. Raises MachineError where none is known."""
+    return _in_home(lambda folders: str(Path.home()))
+
+
 def _in_home(find: Callable[[PlatformDirs], str]) -> Path:
     """The folder that platformdirs finds. Raises MachineError where it knows no home to look in."""
     from platformdirs import PlatformDirs

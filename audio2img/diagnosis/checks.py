@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["ok", "note", "fail", "skip"]
@@ -47,6 +47,6 @@ def as_markdown(checks: Iterable[Check]) -> str:
 
 
 def _cell(text: str) -> str:
-    home = str(Path.home())
+    home = os.path.expanduser("~")  # stays as it is where no home is known
     shown = text.replace(home, "~") if len(home) > 1 else text
     return " ".join(shown.split()).replace("|", "\\|").replace("<", "&lt;")

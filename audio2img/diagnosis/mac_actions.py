@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from audio2img.config import home_dir
 from audio2img.diagnosis.checks import Check
 from audio2img.macos import automator, system
 from audio2img.macos.actions import ACTIONS, Kind
@@ -88,7 +89,7 @@ def _none_here(name: str) -> Check:
 def _why_it_does_not_run(command: Path) -> str:
     """Run it as Automator would: with next to nothing in its environment."""
     answer = system.ask(
-        "/usr/bin/env", "-i", f"HOME={Path.home()}", f"PATH={AUTOMATOR_PATH}", command, "--version"
+        "/usr/bin/env", "-i", f"HOME={home_dir()}", f"PATH={AUTOMATOR_PATH}", command, "--version"
     )
     return "" if answer.ok else f"{command} does not run without an environment: {answer.text}"
 

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from audio2img import __version__
 from audio2img.backends.coreml import apple
-from audio2img.config import embedded_models_dir, load_settings, log_file, pictures_dir, settings_file
+from audio2img.config import (
+    embedded_models_dir,
+    expand_path,
+    load_settings,
+    log_file,
+    pictures_dir,
+    settings_file,
+)
 from audio2img.diagnosis import mac_actions, machine, torch_machine
 from audio2img.diagnosis.checks import Check, State
 from audio2img.errors import Audio2ImgError, MachineError
@@ -147,7 +154,7 @@ def _microphone() -> Check:
 
 def _output() -> Check:
     chosen = load_settings().output
-    folder = Path(chosen).expanduser() if chosen else pictures_dir()
+    folder = expand_path(chosen) if chosen else pictures_dir()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from audio2img import files
-from audio2img.config import data_dir
+from audio2img.config import data_dir, home_dir
 from audio2img.errors import InputError, MachineError
 from audio2img.macos import automator, shortcuts, system
 from audio2img.macos.actions import Action
@@ -58,8 +58,8 @@ class Found:
 
 
 def live_place() -> Place:
-    """The folders of the person who is logged in."""
-    return Place(Path.home() / "Library" / "Services", data_dir() / "shortcuts", True)
+    """The folders of the person who is logged in. Raises MachineError where no home is known."""
+    return Place(home_dir() / "Library" / "Services", data_dir() / "shortcuts", True)
 
 
 def folder_place(folder: Path) -> Place:

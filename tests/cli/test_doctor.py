@@ -43,12 +43,13 @@ def test_json_has_figures(audio2img: Command) -> None:
 @pytest.mark.slow
 def test_what_every_picture_needs_decides_the_exit_code(audio2img: Command, private_home: Path) -> None:
     settings_file().parent.mkdir(parents=True)
-    settings_file().write_text('compute_units = "GPU_ONLY"\n')
+    settings_file().write_text('compute_units = "GPU_ONLY"\noutput = "~nobody-at-all/x"\n')
     done = audio2img("doctor")
     assert done.returncode == 5
     assert "fail compute" in done.stdout
     assert "GPU_ONLY" in done.stdout
-    assert done.stderr.startswith("audio2img: not everything works: compute")
+    assert "fail output          ~nobody-at-all/x: no home folder of that user is known" in done.stdout
+    assert done.stderr.startswith("audio2img: not everything works: compute, output")
 
 
 @pytest.mark.parametrize("option", [["--model", "mini"], ["--against-apple"]])
