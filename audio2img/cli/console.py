@@ -7,7 +7,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
+import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.segment import Segment
@@ -18,10 +20,18 @@ from audio2img.cli.text import clean
 
 
 class CleanConsole(Console):
-    """Standard error, where only rich itself steers the terminal: what is shown is cleaned."""
+    """Standard error, where only rich itself steers the terminal: what is shown is cleaned.
+
+    Lines are written whole: Ctrl-C in the middle of one would leave a buffer in rich that nobody writes
+    any more, the sequence that brings the cursor back included.
+    """
 
     def __init__(self) -> None:
         super().__init__(file=bare_stderr())
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with uninterrupted():
+            super().print(*objects, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -44,6 +54,23 @@ def uninterrupted() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
+class WholeProgress(Progress):
+    """Bars that are written whole, and end, whenever Ctrl-C strikes."""
+
+    def start(self) -> None:
+        with uninterrupted():
+            super().start()
+
+    def stop(self) -> None:
+        with uninterrupted():
+            if self.live.is_started:
+                super().stop()
+
+    def refresh(self) -> None:
+        with uninterrupted():
+            super().refresh()
+
+
 class Clock(ProgressColumn):
     """How long it has taken, and about how long it will still take, where that can be told."""
 
@@ -59,10 +86,16 @@ class Clock(ProgressColumn):
 def open_progress(*columns: ProgressColumn) -> Progress:
     """Bars on stderr that vanish when they end; with no columns given, the line of one job.
 
-    stdout is left alone: results that go into a pipe must not be shown here instead.
+    stdout is left alone: results that go into a pipe must not be shown here instead. Whoever opens them
+    closes them; where Ctrl-C strikes before that can be seen to, they end with the command.
     """
     chosen = columns or (SpinnerColumn(), label_column(), BarColumn(), Clock())
-    return Progress(*chosen, console=CleanConsole(), transient=True, redirect_stdout=False)
+    progress = WholeProgress(*chosen, console=CleanConsole(), transient=True, redirect_stdout=False)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(progress.stop)
+    progress.start()
+    return progress
 
 
 def label_column() -> TextColumn:

@@ -62,15 +62,10 @@ class Display(logging.Handler):
             _LOGGER.setLevel(logging.DEBUG)
         _LOGGER.addHandler(self)
         if not self._quiet and sys.stderr.isatty():
-            from audio2img.cli.console import open_progress, uninterrupted
+            from audio2img.cli.console import open_progress
 
-            context = click.get_current_context(silent=True)
-            if context is not None:  # Ctrl-C may strike before the block that this opens has begun
-                context.call_on_close(self.restore)
-            with uninterrupted():
-                self._progress = open_progress()
-                self._task = self._progress.add_task("starting", total=None)
-                self._progress.start()
+            self._progress = open_progress()
+            self._task = self._progress.add_task("starting", total=None)
             if self._previews:
                 self._screen = self._open_screen(self._progress.console)
         return self
@@ -97,10 +92,7 @@ class Display(logging.Handler):
         """
         progress, self._progress, self._screen = self._progress, None, None
         if progress is not None:
-            from audio2img.cli.console import uninterrupted
-
-            with uninterrupted():
-                progress.stop()
+            progress.stop()
 
     def __call__(self, event: Event) -> None:
         is_on_terminal = self._progress is not None

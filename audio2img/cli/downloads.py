@@ -38,7 +38,6 @@ class Bars(Reporter):
 
             columns = (label_column(), BarColumn(), DownloadColumn(), TransferSpeedColumn())
             self._progress = open_progress(*columns, TimeRemainingColumn())
-            self._progress.start()
         return self
 
     def __exit__(

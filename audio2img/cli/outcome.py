@@ -50,7 +50,8 @@ class Outcome:
             import traceback
 
             traceback.print_exception(error)
-        self.exit_code = self._settle(error)
+        with _deaf_to_interrupts():
+            self.exit_code = self._settle(error)
         return True
 
     @classmethod
@@ -126,6 +127,23 @@ class Outcome:
         if source is not None and source not in message:
             message = shorten(f"{source}: {message}")
         return f"audio2img: {message}{f' — {remedy}' if remedy else ''}"
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """How a command ended is said to the end, however often Ctrl-C is pressed; after that another press ends
+    the process without a word."""
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,9 +10,14 @@ import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from PIL import Image
+
+from audio2img.cli.console import open_progress
+from audio2img.cli.outcome import Outcome
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal, not Windows")
 
@@ -130,3 +136,73 @@ def test_the_cursor_comes_back_whenever_ctrl_c_strikes(tmp_path: Path) -> None:
     )
     assert exit_code == 130
     assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
+
+
+class Terminal(io.StringIO):
+    """Stands for stderr, where somebody presses Ctrl-C in the middle of the first line with `word`."""
+
+    def __init__(self, word: str = "") -> None:
+        super().__init__()
+        self._word = word
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._word and self._word in text:
+            self._word = ""
+            signal.raise_signal(signal.SIGINT)
+        return super().write(text)
+
+
+def strike_at_line(n_lines: int) -> Callable[[FrameType, str, Any], Any]:
+    """What traces Python so that Ctrl-C is pressed when so many lines of rich have been run."""
+    n_left = n_lines
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal n_left
+        if event == "line" and "rich" in frame.f_code.co_filename:
+            n_left -= 1
+            if n_left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    return trace
+
+
+@pytest.mark.parametrize("n_lines", [*range(1, 40), *range(390, 430), *range(450, 1600, 50)])
+@pytest.mark.parametrize("struck", ["add_task", "stop"])
+def test_the_cursor_comes_back_wherever_in_a_line_ctrl_c_strikes(
+    monkeypatch: pytest.MonkeyPatch, struck: str, n_lines: int
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal)
+    progress = open_progress()
+    usual = sys.gettrace()
+    try:
+        sys.settrace(strike_at_line(n_lines))
+        progress.add_task("drawing") if struck == "add_task" else progress.stop()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(usual)
+        progress.stop()
+    shown = terminal.getvalue()
+    assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
+
+
+def test_how_a_command_ended_is_said_whole_however_often_ctrl_c_is_pressed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal("audio2img: stopped")
+    monkeypatch.setattr("sys.stderr", terminal)
+    usual = signal.getsignal(signal.SIGINT)
+    outcome = Outcome()
+    try:
+        with outcome:
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert outcome.exit_code == 130
+    assert terminal.getvalue() == "audio2img: stopped\n"

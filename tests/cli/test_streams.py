@@ -146,7 +146,9 @@ def test_the_home_of_nobody_is_one_line(audio2img: Any, assert_fails: Any, words
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to be root")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux: the user is changed")
-@pytest.mark.parametrize("words", [["generate", "a house"], ["models", "list"], ["devices"], ["actions", "list"]])
+@pytest.mark.parametrize(
+    "words", [["generate", "a house"], ["models", "list"], ["devices"], ["actions", "list"]]
+)
 def test_without_a_home_and_a_name_it_is_one_line(tmp_path: Path, words: list[str]) -> None:
     homeless = {name: value for name, value in os.environ.items() if name not in ("HOME", "USERPROFILE")}
     code = "import os, runpy; os.setreuid(54321, 0); runpy.run_module('audio2img', alter_sys=True)"

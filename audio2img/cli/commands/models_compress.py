@@ -42,7 +42,6 @@ class Talk:
             columns = (label_column(), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             self._progress = open_progress(*columns)
             self._task = self._progress.add_task("starting", total=1.0)
-            self._progress.start()
         return self
 
     def __exit__(
