@@ -52,9 +52,9 @@ def _templates() -> Iterable[str]:
 
 
 def _schedulers() -> Iterable[str]:
-    from audio2img.diffusion.schedulers import SCHEDULER_NAMES
+    from audio2img.diffusion.facts import SCHEDULER_CLASSES
 
-    return SCHEDULER_NAMES
+    return SCHEDULER_CLASSES
 
 
 def _backends() -> Iterable[str]:

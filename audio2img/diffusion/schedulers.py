@@ -188,7 +188,7 @@ def make_scheduler(
     """
     if name not in _SCHEDULERS:
         raise UsageError(
-            f"there is no scheduler called {name!r}", f"choose from: {', '.join(SCHEDULER_NAMES)}"
+            f"there is no scheduler called {name!r} here", f"choose from: {', '.join(SCHEDULER_NAMES)}"
         )
     if not 1 <= steps <= config.num_train_timesteps:
         raise UsageError(

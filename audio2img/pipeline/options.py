@@ -135,11 +135,11 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def _check_scheduler(name: str) -> None:
-    from audio2img.diffusion.schedulers import SCHEDULER_NAMES
+    from audio2img.diffusion.facts import SCHEDULER_CLASSES
 
-    if name not in SCHEDULER_NAMES:
+    if name not in SCHEDULER_CLASSES:
         raise UsageError(
             f"there is no scheduler called {_shown(name)}",
-            f"{did_you_mean(name, SCHEDULER_NAMES)}choose from: {', '.join(SCHEDULER_NAMES)}",
+            f"{did_you_mean(name, SCHEDULER_CLASSES)}choose from: {', '.join(SCHEDULER_CLASSES)}",
             setting="scheduler",
         )

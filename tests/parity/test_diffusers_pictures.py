@@ -149,6 +149,7 @@ def test_edm_as_playground(name: str, backends: Any, pipes: Any, monkeypatch: py
     backend = backends("edm")
     defaults = backend.defaults
     assert (defaults.steps, defaults.guidance_scale, defaults.scheduler) == (50, 3.0, "dpmpp-2m")
+    assert backend.capabilities.schedulers == ("dpmpp-2m", "euler")
     request = replace(REQUEST, scheduler=name, guidance_scale=defaults.guidance_scale)
     ours = backend.generate(request).pixels
     assert np.array_equal(ours, by_hand(pipes("edm"), request, f"edm-{name}", monkeypatch))
@@ -164,6 +165,7 @@ def test_the_tiny_autoencoder(backends: Any, pipes: Any, monkeypatch: pytest.Mon
 def test_lcm_is_told_the_scale(backends: Any, pipes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = backends("lcm")
     assert (backend.defaults.steps, backend.defaults.scheduler) == (4, "lcm")
+    assert "lcm" in backend.capabilities.schedulers
     request = replace(REQUEST, scheduler="lcm", guidance_scale=8.0)
     ours = backend.generate(request).pixels
     assert np.array_equal(ours, by_hand(pipes("lcm"), request, "lcm", monkeypatch))

@@ -74,3 +74,8 @@ def test_what_can_be_done_is_taken() -> None:
         "en", "translate", "castle", "ink", "older", "a boat", 2**32 - 1, 1000, 0, "euler-a", (768, 512),
         1000, Path("a.png"), 1, "chunk", "both",
     )  # fmt: skip
+
+
+def test_every_scheduler_that_some_backend_has_is_taken() -> None:
+    for name in ("dpmpp-2m", "euler", "euler-a", "ddim", "pndm", "lcm"):
+        assert Options(scheduler=name).scheduler == name

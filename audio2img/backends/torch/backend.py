@@ -24,7 +24,7 @@ from audio2img.backends.torch.memory import is_out_of_memory, release_memory
 from audio2img.backends.torch.needs import find_needs
 from audio2img.backends.torch.parts import Parts, keep_compiled, load_parts
 from audio2img.backends.torch.plan import Plan, PlanWishes, find_device, make_plan
-from audio2img.backends.torch.schedulers import Walk
+from audio2img.backends.torch.schedulers import Walk, scheduler_names
 from audio2img.backends.torch.unet import Direct, GuidedUNet, Replayed
 from audio2img.backends.torch.vae import (
     NotFiniteError,
@@ -38,7 +38,6 @@ from audio2img.diffusion.loras import LoraFile
 from audio2img.diffusion.noise import NoiseStream
 from audio2img.diffusion.requests import check_request
 from audio2img.diffusion.results import StageClock, refused_by_checker
-from audio2img.diffusion.schedulers import SCHEDULER_NAMES
 from audio2img.errors import CancelledError, MachineError, ModelError, UsageError
 from audio2img.types import ImageRequest, ImageResult, LoraUse
 
@@ -110,7 +109,7 @@ class DiffusersBackend:
     def capabilities(self) -> Capabilities:
         return Capabilities(
             sizes=self._sizes,
-            schedulers=SCHEDULER_NAMES,
+            schedulers=scheduler_names(self.folder.scheduler),
             text_window=self._conditioner.window,
             at_once=self.plan.batch,
             loras=True,

@@ -26,23 +26,35 @@ CHOSEN: dict[str, dict[str, Any]] = {
 }
 
 
+def scheduler_names(written: Mapping[str, Any]) -> tuple[str, ...]:
+    """Our names of those that go with a model. written: its scheduler_config.json."""
+    return tuple(_classes(written))
+
+
 def make_scheduler(name: str, written: Mapping[str, Any], config: SchedulerConfig) -> Any:
     """diffusers' scheduler for our name.
 
     written: the model's scheduler_config.json, for what `config`, its reading, leaves to diffusers.
     Raises UsageError for a name that does not exist, or does not go with such a model.
     """
-    is_edm = written.get("_class_name") in EDM_CLASSES.values()
-    table = EDM_CLASSES if is_edm else SCHEDULER_CLASSES
+    table = _classes(written)
     if name not in table:
         why = " for a model trained in EDM's way" if name in SCHEDULER_CLASSES else ""
         raise UsageError(f"there is no scheduler called {name!r}{why}", f"choose from: {', '.join(table)}")
     import diffusers
 
-    read = {} if is_edm else {key: value for key, value in vars(config).items() if value is not None}
+    read = (
+        {}
+        if table is EDM_CLASSES
+        else {key: value for key, value in vars(config).items() if value is not None}
+    )
     settings = {**written, **read, **CHOSEN.get(name, {})}
     known = {key: value for key, value in settings.items() if not key.startswith("_")}
     return getattr(diffusers, table[name]).from_config(known)
+
+
+def _classes(written: Mapping[str, Any]) -> Mapping[str, str]:
+    return EDM_CLASSES if written.get("_class_name") in EDM_CLASSES.values() else SCHEDULER_CLASSES
 
 
 class Walk:
