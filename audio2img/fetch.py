@@ -84,7 +84,13 @@ def name_of_url(url: str) -> str:
 
 def check_url(url: str) -> None:
     """Raises what `fetch` would, as far as it shows without the network. InputError, MachineError."""
-    _parse(url)
+    target = _parse(url)
+    if (address := _written_address(target.host)) is not None and not is_public(address):
+        raise _inside(target)
+    _check_network()
+
+
+def _check_network() -> None:
     if is_offline():
         raise MachineError(
             "an address cannot be read: the network is off (--offline or HF_HUB_OFFLINE)",
@@ -139,7 +145,8 @@ def fetch(
     Raises InputError: no http address, an address of this machine or its networks, no answer, not what is
     expected, too large, too slow, cut off. MachineError: the network is off, the disk is full.
     """
-    check_url(url)
+    _parse(url)
+    _check_network()
     deadline = _Deadline(expected, name_of_url(url), check)
     with tempfile.TemporaryFile(buffering=0) as file:
         _fetch_into(file, url, expected, deadline, progress, is_allowed or is_elsewhere)
@@ -191,6 +198,22 @@ def _parse(url: str) -> _Target:
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
     return _Target(scheme, host, port, f"{path}?{query}" if query else path)
+
+
+def _written_address(host: str) -> Address | None:
+    """The address that a host is, in any way to write one ("127.1", "0x7f000001"); None for a name."""
+    try:
+        rows = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+        return ipaddress.ip_address(rows[0][4][0])
+    except (OSError, ValueError):
+        return None
+
+
+def _inside(target: _Target) -> InputError:
+    return InputError(
+        f"{target.host} is an address of this machine or its networks, which is not read for safety",
+        "download the file yourself, and give its name",
+    )
 
 
 def _own_address_towards(address: Address) -> Address | None:
@@ -414,10 +437,7 @@ def _ask(
 def _connect(target: _Target, deadline: _Deadline, is_allowed: Callable[[Address], bool]) -> _Wire:
     allowed = [address for address in _resolve(target, deadline) if is_allowed(address)]
     if not allowed:
-        raise InputError(
-            f"{target.host} is an address of this machine or its networks, which is not read for safety",
-            "download the file yourself, and give its name",
-        )
+        raise _inside(target)
     failure: OSError = OSError("no address")
     for address in allowed:
         try:

@@ -78,9 +78,10 @@ def find_template(name_or_text: str, own_dir: Path | None = None) -> Style:
     """The template of that name, or the text itself where it is no single word.
 
     Templates are files like styles, and what they keep out of the picture is kept out, too. Raises
-    UsageError as `find_style`.
+    UsageError as `find_style`, and as `fill_template` for a text.
     """
     if not _NAME.fullmatch(name_or_text.strip()):
+        fill_template(name_or_text, "", "the template")
         return Style("", name_or_text)
     return _find(name_or_text, "template", own_dir)
 

@@ -23,6 +23,11 @@ from audio2img.pipeline.checks import check
         ({}, ".", None, InputError, "is a folder"),
         ({"style": "nonesuch"}, None, None, UsageError, "nonesuch"),
         ({"template": "nonesuch"}, None, None, UsageError, "nonesuch"),
+        ({"template": "{prompt} in {place}"}, None, None, UsageError, "placeholder {place}"),
+        ({"template": "at dawn"}, None, None, UsageError, "lacks the placeholder"),
+        ({}, "http://127.0.0.1:8000/a.mp3", None, InputError, "for safety"),
+        ({}, "http://0x7f.1/a.mp3", None, InputError, "for safety"),
+        ({}, "https://[fd00::1]/a.mp3", None, InputError, "for safety"),
         ({"init_image": "none.png"}, None, None, InputError, "none.png"),
         ({"init_image": "words.txt"}, None, None, InputError, "words.txt"),
         ({"count": 2}, None, "one.png", UsageError, "2 pictures"),
@@ -42,6 +47,7 @@ def test_what_is_wrong_is_said_first(
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     (tmp_path / "words.txt").write_text("no picture", encoding="utf-8")
     with pytest.raises(kind) as caught:
         check(Options(**options), [] if source is None else [source], target)
