@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from audio2img.config import expand_path
+from audio2img.config import Settings, expand_path
 from audio2img.errors import InputError, MachineError, UsageError, about_setting, reason_of
 from audio2img.pipeline.hearing import AudioSource
 from audio2img.pipeline.options import Options
+
+if TYPE_CHECKING:
+    from audio2img.store.rows import Kind
+
+MODEL_KINDS: dict[str, Kind] = {
+    "model": "image",
+    "speech_model": "speech",
+    "sound_model": "sound",
+    "vad_model": "vad",
+}
+"""What kind of model a setting names."""
 
 
 def check(options: Options, sources: Sequence[AudioSource] = (), target: str | Path | None = None) -> None:
@@ -29,6 +41,28 @@ def check(options: Options, sources: Sequence[AudioSource] = (), target: str | P
     if target is not None:
         with about_setting("output"):
             _check_target(expand_path(target), options.count * max(1, len(sources)))
+
+
+def check_setting(name: str, value: str | float | bool) -> None:
+    """Raises what every call would raise for this value of a setting: an unknown name, a number out of range.
+
+    What may come yet is taken: a file, a microphone that is not plugged in, a model to be downloaded.
+    """
+    from audio2img.backends import check_backend_name
+    from audio2img.pipeline.live import LiveInput
+    from audio2img.pipeline.wishes import Wishes
+    from audio2img.store.catalog import find_missing
+
+    with about_setting(name):
+        if name == "backend":
+            check_backend_name(str(value))
+        elif name in MODEL_KINDS:
+            find_missing(str(value), MODEL_KINDS[name])
+        elif name in ("silence", "limit"):
+            seconds = float(value)
+            LiveInput(silence_s=seconds) if name == "silence" else LiveInput(limit_s=seconds)
+        else:
+            _check_words_around(Wishes.of({name: value}, Settings()).options())
 
 
 def _check_source(source: AudioSource) -> None:

@@ -187,7 +187,8 @@ def resolve_model(name_or_path: str | None, kind: Kind, preferred: str | None = 
 def _row_of_kind(name: str, kind: Kind) -> ModelRow:
     row, _ = split_name(name, kind)
     if row.kind != kind:
-        raise ModelError(f"{name} is a {row.kind} model, not a model for {kind}", OPTIONS[row.kind])
+        article = "an" if row.kind == "image" else "a"
+        raise ModelError(f"{name} is {article} {row.kind} model, not a model for {kind}", OPTIONS[row.kind])
     return row
 
 

@@ -33,9 +33,17 @@ def test_a_setting_is_written_read_and_taken_out(
     assert audio2img("config", "get", name).stdout == "\n"
 
 
-def test_a_negative_number_is_a_value(audio2img: Command) -> None:
-    assert audio2img("config", "set", "guidance", "-1").returncode == 0
-    assert load_settings().guidance == -1
+def test_what_may_come_yet_can_be_set(audio2img: Command, tmp_path: Path) -> None:
+    folder = config_dir() / "styles"
+    folder.mkdir(parents=True)
+    (folder / "pastel.toml").write_text('template = "{prompt}, pastel"\n')
+    values = {
+        "style": "pastel", "template": "{prompt}, at dawn", "scheduler": "lcm", "backend": "diffusers",
+        "model": "sdxl", "speech_model": "./not-here-yet.bin", "device": "USB", "silence": "2",
+    }  # fmt: skip
+    for name, value in values.items():
+        done = audio2img("config", "set", name, value)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,13 @@ def test_a_negative_number_is_a_value(audio2img: Command) -> None:
     [
         (["set", "steps", "many"], "a whole number"),
         (["set", "low_memory", "2"], "true or false"),
+        (["set", "guidance", "-1"], "the guidance -1"),
+        (["set", "style", "inkk"], "did you mean ink?"),
+        (["set", "template", "{scene}"], "placeholder {scene}"),
+        (["set", "scheduler", "eulr"], "did you mean euler"),
+        (["set", "hear", "noise"], "choose from: speech, sounds"),
+        (["set", "backend", "cuda"], "diffusers"),
+        (["set", "silence", "0"], "choose 0.2 seconds or more"),
         (["set", "Stlye", "ink"], "did you mean style?"),
         (["get", "nonesuch"], "known settings"),
         (["set", "style"], "--unset"),
@@ -53,6 +68,12 @@ def test_wrong_calls_change_nothing(
     audio2img: Command, assert_fails: Fails, arguments: list[str], words: str
 ) -> None:
     assert_fails(audio2img("config", *arguments), 2, words)
+    assert not settings_file().exists()
+
+
+def test_a_model_that_nobody_knows_is_not_set(audio2img: Command, assert_fails: Fails) -> None:
+    assert_fails(audio2img("config", "set", "model", "sdlx"), 4, "did you mean sdxl")
+    assert_fails(audio2img("config", "set", "speech_model", "mini"), 4, "mini is an image model")
     assert not settings_file().exists()
 
 
@@ -90,6 +111,7 @@ def test_an_unknown_style_is_refused(audio2img: Command, assert_fails: Fails) ->
         ("audio2img ru", ["run"]),
         ("audio2img generate --style wat", ["watercolor"]),
         ("audio2img generate --scheduler euler", ["euler", "euler-a"]),
+        ("audio2img generate --scheduler l", ["lcm"]),
         ("audio2img generate --model sd-t", ["sd-turbo"]),
         ("audio2img transcribe --speech-model mini-w", ["mini-whisper"]),
         ("audio2img generate --template pan", ["panorama"]),

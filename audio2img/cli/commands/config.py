@@ -78,7 +78,12 @@ def set_setting(name: str, value: str | None, unset: bool, **given: Any) -> None
 
     if unset == (value is not None):
         raise click.UsageError("give a VALUE, or --unset")
-    click.echo(save_setting(name, None if value is None else parse_setting(name, value)))
+    parsed = None if value is None else parse_setting(name, value)
+    if parsed is not None:
+        from audio2img.pipeline.checks import check_setting
+
+        check_setting(name, parsed)
+    click.echo(save_setting(name, parsed))
 
 
 @command.command("path", cls=Command, examples=("audio2img config path", "audio2img config path --quiet"))
