@@ -10,15 +10,19 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem
 
-Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _of(find: Callable[[], Iterable[str]]) -> Completer:
-    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def _of(find: Callable[[], Iterable[str]], or_path: bool = False) -> Completer:
+    """or_path: files of the shell as well, where what is typed can only be a path."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from audio2img.errors import Audio2ImgError
 
+        if or_path and incomplete.startswith((".", "/", "~")):
+            return files(ctx, param, incomplete)
         try:
-            return [name for name in find() if name.startswith(incomplete)]
+            return [CompletionItem(name) for name in find() if name.startswith(incomplete)]
         except (Audio2ImgError, OSError):  # nobody can be told in the middle of a line
             return []
 
@@ -26,7 +30,7 @@ def _of(find: Callable[[], Iterable[str]]) -> Completer:
 
 
 def models(*kinds: str) -> Completer:
-    """The models of these kinds; none: of every kind."""
+    """The models of these kinds; none: of every kind. One in a folder of one's own is a path."""
 
     def find() -> Iterable[str]:
         from audio2img.store.catalog import load_catalog
@@ -34,7 +38,19 @@ def models(*kinds: str) -> Completer:
         rows = [row for row in load_catalog() if not kinds or row.kind in kinds]
         return sorted({name for row in rows for name in (row.name, *row.aliases)})
 
-    return _of(find)
+    return _of(find, or_path=True)
+
+
+def models_to_get(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Every model, and "default" for those that are taken when none is named."""
+    own = [CompletionItem("default")] if "default".startswith(incomplete) else []
+    return own + models()(ctx, param, incomplete)
+
+
+def pictures(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files, and "last" for the newest picture."""
+    last = [CompletionItem("last")] if incomplete and "last".startswith(incomplete) else []
+    return last + files(ctx, param, incomplete)
 
 
 def _styles() -> Iterable[str]:
@@ -75,6 +91,13 @@ def _settings() -> Iterable[str]:
     return setting_names()
 
 
+def _actions() -> Iterable[str]:
+    from audio2img.macos.actions import ACTIONS
+
+    return [action.name for action in ACTIONS]
+
+
+actions = _of(_actions)
 styles, templates, schedulers = _of(_styles), _of(_templates), _of(_schedulers)
 backends, devices, settings = _of(_backends), _of(_devices), _of(_settings)
 

@@ -121,6 +121,7 @@ output_option = click.option(
     "-o",
     "--output",
     metavar="FOLDER|FILE.png|.jpg|.webp",
+    shell_complete=completions.files,
     show_default="audio2img in your pictures folder",
     help="Where the picture goes.",
 )
@@ -187,7 +188,12 @@ picture_options = _together(
     click.option(
         "--count", type=int, metavar="N", show_default="1", help="How many pictures, from one seed."
     ),
-    click.option("--init-image", metavar="PICTURE", help="Start from a picture instead of noise."),
+    click.option(
+        "--init-image",
+        metavar="PICTURE",
+        shell_complete=completions.files,
+        help="Start from a picture instead of noise.",
+    ),
     click.option(
         "--strength",
         type=float,
@@ -226,6 +232,7 @@ picture_options = _together(
         "loras",
         multiple=True,
         metavar="PATH[:WEIGHT]",
+        shell_complete=completions.files,
         help="diffusers: add a LoRA file; may be repeated.",
     ),
     click.option(

@@ -118,6 +118,21 @@ def test_an_unknown_style_is_refused(audio2img: Command, assert_fails: Fails) ->
         ("audio2img config get compute", ["compute_units"]),
         ("audio2img models path mini-", ["mini-whisper"]),
         ("audio2img run --hear so", ["sounds"]),
+        ("audio2img models get sd-t", ["sd-turbo"]),
+        ("audio2img models get def", ["default"]),
+        ("audio2img models show sd-t", ["sd-turbo"]),
+        ("audio2img models verify mini-", ["mini-whisper"]),
+        ("audio2img models remove mini-", ["mini-whisper"]),
+        ("audio2img actions show rec", ["recording", "recording-shortcut"]),
+        ("audio2img actions install clip", ["clipboard"]),
+        ("audio2img actions uninstall clip", ["clipboard"]),
+        ("audio2img show la", ["last", "la"]),  # the second: a file that begins so
+        ("audio2img run --from ./fo", ["./fo"]),
+        ("audio2img generate -o fo", ["fo"]),
+        ("audio2img generate --init-image fo", ["fo"]),
+        ("audio2img generate --lora fo", ["fo"]),
+        ("audio2img generate --model ./fo", ["./fo"]),
+        ("audio2img record -o fo", ["fo"]),
     ],
 )
 def test_names_are_completed(audio2img: Command, typed: str, offered: list[str]) -> None:
@@ -139,3 +154,15 @@ def test_the_script_is_one_that_the_shell_reads(audio2img: Command, tmp_path: Pa
     path = tmp_path / "completion"
     path.write_text(script.stdout)
     assert subprocess.run([shell, "-n", str(path)], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_a_zsh_that_nobody_has_set_up_takes_the_script(audio2img: Command, tmp_path: Path) -> None:
+    """As on a new Mac, where no compinit has made compdef known."""
+    path = tmp_path / "completion"
+    path.write_text(audio2img("completion", "zsh").stdout)
+    words = 'source "$1"; print ${_comps[audio2img]}'
+    done = subprocess.run(
+        ["zsh", "-f", "-c", words, "zsh", str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("_audio2img_completion\n", "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audio2img.cli import LazyGroup
+from audio2img.cli import LazyGroup, completions
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
@@ -71,7 +71,7 @@ def list_actions(dest: str | None, as_json: bool, **given: Any) -> None:
         "audio2img actions show clipboard --command /usr/local/bin/audio2img",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completions.actions)
 @command_option
 @talk_options
 def show_action(name: str, given_command: str | None, **given: Any) -> None:

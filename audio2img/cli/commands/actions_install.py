@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.commands.actions import command_option, dest_option
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
@@ -29,7 +30,7 @@ ALLOW = "once, in the Shortcuts app: Settings, Advanced, Allow Running Scripts"
     cls=Command,
     examples=("audio2img actions install", "audio2img actions install --dest to-my-mac"),
 )
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=completions.actions)
 @dest_option
 @command_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be made.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.commands.actions import dest_option
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples=("audio2img actions uninstall", "audio2img actions uninstall --dest to-my-mac"),
 )
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=completions.actions)
 @dest_option
 @json_option
 @talk_options

@@ -9,6 +9,9 @@ import click
 from audio2img.cli.help import Command
 from audio2img.cli.options import talk_options
 
+# A zsh that nobody has set up, as on a new Mac, has no compdef.
+WITH_COMPDEF = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }"
+
 
 @click.command(
     "completion",
@@ -31,4 +34,6 @@ def command(shell: str, **given: Any) -> None:
 
     completion = get_completion_class(shell)
     assert completion is not None, "click has one for each choice"
+    if shell == "zsh":
+        click.echo(WITH_COMPDEF)
     click.echo(completion(cli, {}, "audio2img", COMPLETE).source())

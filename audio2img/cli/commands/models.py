@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audio2img.cli import LazyGroup
+from audio2img.cli import LazyGroup, completions
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
@@ -81,7 +81,7 @@ def _megabytes(size_bytes: int) -> str:
 @command.command(
     "show", cls=Command, examples=("audio2img models show mini", "audio2img models show mini --json")
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completions.models())
 @json_option
 @talk_options
 def show_model(name: str, as_json: bool, **given: Any) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, offline_option, talk_options
 from audio2img.cli.results import print_json
@@ -24,7 +25,9 @@ DEFAULT_KINDS: tuple[Kind, ...] = ("image", "speech")
     cls=Command,
     examples=("audio2img models get default", "audio2img models get whisper-base sd-turbo"),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...|default")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...|default", shell_complete=completions.models_to_get
+)
 @click.option("--anyway", is_flag=True, help="Even a model that this machine cannot run.")
 @click.option("--accept-license", is_flag=True, help="Accept the licences that are shown; for scripts.")
 @offline_option

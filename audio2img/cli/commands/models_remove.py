@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples=("audio2img models remove sd-turbo", "audio2img models remove sd-turbo --json"),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completions.models())
 @json_option
 @talk_options
 def command(names: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> None:

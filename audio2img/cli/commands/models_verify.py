@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(
     "verify", cls=Command, examples=("audio2img models verify", "audio2img models verify mini --remote")
 )
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=completions.models())
 @click.option(
     "--remote", is_flag=True, help="Ask the mirrors for revisions, sizes and hashes; fetch no model."
 )

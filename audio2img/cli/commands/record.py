@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.help import Command
 from audio2img.cli.options import microphone_options, takes_wishes, talk_options
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     "target",
     default="recording.wav",
     metavar="FILE",
+    shell_complete=completions.files,
     show_default=True,
     help="Where the sound goes: .wav, .flac, .opus, .m4a or .mp3.",
 )

@@ -52,6 +52,7 @@ KINDS: dict[Hear, tuple[Kind, ...]] = {
     "--from",
     "picture",
     metavar="PICTURE",
+    shell_complete=completions.pictures,
     help="Draw a picture of ours again, from itself; last is the newest.",
 )
 @click.option(

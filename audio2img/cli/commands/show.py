@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from audio2img.cli import completions
 from audio2img.cli.help import Command
 from audio2img.cli.last import LAST, find_picture
 from audio2img.cli.options import json_option, talk_options
@@ -14,7 +15,7 @@ from audio2img.cli.results import print_json
 
 
 @click.command("show", cls=Command, examples=("audio2img show fox.png", "audio2img show last --json"))
-@click.argument("picture")
+@click.argument("picture", shell_complete=completions.pictures)
 @json_option
 @talk_options
 def command(picture: str, as_json: bool, **given: Any) -> None:
