@@ -9,7 +9,7 @@ import click
 
 from audio2img.cli.streams import ReaderGone, ResultsLostError
 from audio2img.cli.text import clean_json, shorten
-from audio2img.cli.wording import as_options
+from audio2img.cli.wording import as_options, as_typed
 from audio2img.errors import Audio2ImgError, CancelledError, InputError, MachineError, NothingToDrawError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Outcome:
 
     def _write(self, message: str, remedy: str, exit_code: int, source: str | None = None) -> str:
         """The line. source: which of several it is about."""
-        message, remedy = (shorten(" ".join(text.split())) for text in (message, remedy))
+        message, remedy = (shorten(" ".join(text.split())) for text in (message, as_typed(remedy)))
         if self.as_json:
             import json
 

@@ -39,6 +39,7 @@ def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes:
     from audio2img.cli.finished import Finished
     from audio2img.cli.job import run_job
     from audio2img.cli.next_steps import next_steps
+    from audio2img.cli.wording import as_typed
     from audio2img.config import embedded_models_dir
     from audio2img.pipeline import Pipeline
     from audio2img.pipeline.options import Options
@@ -60,4 +61,4 @@ def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes:
         finished(drawing)
     if not quiet:
         for line in next_steps(this_machine()):
-            click.echo(line, err=True)
+            click.echo(as_typed(line), err=True)

@@ -73,6 +73,7 @@ def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
 
 def _say_what_draws() -> None:
     """What a person waits for in vain who takes the defaults where nothing but the embedded model draws."""
+    from audio2img.cli.wording import as_typed
     from audio2img.installation import how_to_add
     from audio2img.store.catalog import default_name
     from audio2img.store.defaults import EMBEDDED_IMAGE
@@ -81,7 +82,7 @@ def _say_what_draws() -> None:
         return
     install = how_to_add("diffusers").removeprefix("run: ")
     click.echo(f"pictures of anything need PyTorch first: {install}", err=True)
-    click.echo("then, once more: audio2img models get default", err=True)
+    click.echo(as_typed("then, once more: audio2img models get default"), err=True)
     click.echo("until then the embedded mini model draws; speech is recognized in full", err=True)
 
 
