@@ -131,9 +131,9 @@ class Hearing:
         self._call.tell(Event("record", None, words, listening=listening))
 
     def _check(self) -> None:
-        """Stop here if asked to, or if the image model cannot draw: told while the person still speaks."""
+        """Stop here if asked to, or if the model that is to draw cannot: told while a person still speaks."""
         self._call.check()
-        self._models.check_image_model()
+        self._models.check_image_model(self._call)
 
     def recognize(
         self, audio: AudioSource, options: Options, heard: Transcript | None = None

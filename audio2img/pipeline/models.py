@@ -209,10 +209,13 @@ class Models:
         """
         self._want_image(call)
 
-    def check_image_model(self) -> None:
-        """Raise what went wrong in loading the image model, if that is known already."""
+    def check_image_model(self, call: Call | None = None) -> None:
+        """Raise what went wrong in loading the image model, if that is known already.
+
+        call: which it has to be for; None: for whomever it is.
+        """
         image = self._image
-        if image is not None and image.future.done():
+        if image is not None and image.future.done() and (call is None or call in image.callers):
             image.future.result()
 
     def image(self, call: Call) -> LoadedImageModel:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from audio2img import AudioClip, CancelledError, Event, NothingToDrawError, Options, Pipeline, UsageError
 from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend, ImageModel
@@ -257,6 +258,35 @@ def test_a_model_that_could_not_be_loaded_is_tried_again(
         (tmp_path / unet.name).rename(unet)
         assert session.generate("a red house", QUICK).images
     assert loads == ["model", "model"]
+
+
+def test_a_model_that_cannot_be_loaded_stops_only_those_who_draw(tmp_path: Path, mini_bundle: Path) -> None:
+    import shutil
+
+    from audio2img import LiveInput, ModelError
+
+    folder = tmp_path / "model"
+    shutil.copytree(mini_bundle, folder)
+    shutil.rmtree(next(folder.glob("*unet.mlpackage")))
+    with Models(ModelNames(str(folder), "mini-whisper")) as models:
+
+        def live() -> LiveInput:
+            """Sound that goes on until the model has been loaded, or could not be."""
+
+            def chunks() -> Iterator[NDArray[np.float32]]:
+                image = models._image
+                assert image is not None
+                wait_until(image.future.done)
+                for _ in range(4):
+                    yield np.zeros(800, np.float32)
+
+            return LiveInput(chunks=chunks(), seconds=0.2)
+
+        models.preload()
+        assert models.session().listen(live()).duration_s == 0.2
+        with pytest.raises(ModelError):
+            models.session().run(live(), QUICK)
+        assert models.session().listen(live()).duration_s == 0.2
 
 
 # A load that several wait for. Core ML's holds Python's lock in its process until the test lets it go.
