@@ -61,6 +61,10 @@ class Transcript:
     task: Task
     model: str
 
+    def __repr__(self) -> str:
+        segments = "1 segment" if len(self.segments) == 1 else f"{len(self.segments)} segments"
+        return f"Transcript({_short(self.text)}, {segments}, {self.language!r}, by {self.model!r})"
+
     @property
     def text(self) -> str:
         return " ".join(segment.text for segment in self.segments)

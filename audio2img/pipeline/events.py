@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -48,6 +48,13 @@ class Event:
     warning: bool = False
     steps: tuple[int, int] | None = None
     preview: Callable[[], NDArray[np.uint8]] | None = None
+
+    def __repr__(self) -> str:
+        """What there is to say, and no more: a preview holds the arrays that it is made of."""
+        said = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "preview"}
+        changed = [one.name for one in fields(self)[1:] if said.get(one.name, one.default) != one.default]
+        words = [repr(self.stage), *(f"{name}={said[name]!r}" for name in changed)]
+        return f"Event({', '.join(words)}{'' if self.preview is None else ', preview=…'})"
 
     @classmethod
     def of_place(cls, stage: Stage, place: int) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class LiveInput:
     """
 
     device: str | int | None = None
-    chunks: Iterable[Floats] | None = None
+    chunks: Iterable[Floats] | None = field(default=None, repr=False)
     seconds: float | None = None
     silence_s: float = 1.2
     limit_s: float = 30.0
