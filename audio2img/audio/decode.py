@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio2img.audio.resampling import Resampler, check_rate
-from audio2img.errors import InputError, MachineError
+from audio2img.errors import InputError, MachineError, UsageError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def decode_audio(source: Source, *, progress: Progress | None = None) -> AudioCl
 
     Raises InputError: no such file, a directory, empty, unreadable, not audio, no audio track,
     samples that are not numbers, a rate that no sound has, more sound than its bytes can hold.
-    MachineError: it does not fit into memory.
+    MachineError: it does not fit into memory. UsageError: a value that is no path and no file.
     """
     with _open_source(source) as opened:
         collected = _Collector()
@@ -136,10 +136,19 @@ def _open_source(source: Source) -> Iterator[_OpenSource]:
             )
         file, name = sys.stdin.buffer, "standard input"
     else:
+        _check_is_file_object(source)
         given_name = getattr(source, "name", None)
         file, name = source, Path(given_name).name if isinstance(given_name, str) else "the given file"
     with _seekable(file, name) as seekable:
         yield _OpenSource(seekable, name)
+
+
+def _check_is_file_object(source: object) -> None:
+    if not callable(getattr(source, "read", None)):
+        raise UsageError(
+            f"no recording can be read from a value of type {type(source).__name__}",
+            "give a path, a file that is open in binary mode, or an AudioClip",
+        )
 
 
 def _open_path(path: Path) -> BinaryIO:

@@ -235,6 +235,8 @@ def test_failures_say_what_and_what_next_without_options_of_a_command(tmp_path: 
     with Pipeline("mini", "mini-whisper") as pipeline:
         failures = [
             (InputError, lambda: pipeline.run(tmp_path / "none.wav")),
+            (UsageError, lambda: pipeline.run(b"RIFF")),  # type: ignore[arg-type]
+            (UsageError, lambda: pipeline.transcribe(None)),  # type: ignore[arg-type]
             (NothingToDrawError, lambda: pipeline.generate("please draw")),
             (UsageError, lambda: pipeline.generate("a cat", Options(size=(640, 480)))),
             (InputError, lambda: pipeline.generate("a cat", Options(init_image=tmp_path / "none.png"))),
