@@ -18,7 +18,21 @@ def in_background(work: Callable[[], Result]) -> Future[Result]:
         try:
             future.set_result(work())
         except BaseException as error:
+            _free_variables(error)
             future.set_exception(error)
 
     threading.Thread(target=run, name="audio2img", daemon=True).start()
     return future
+
+
+def _free_variables(error: BaseException) -> None:
+    """Those of the functions that it came through. They would keep half a model in memory for as long as the
+    error is known to somebody, such as the future, which the error knows in turn."""
+    import traceback
+
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        traceback.clear_frames(one.__traceback__)
+        seen.append(one)
+        one = one.__cause__ or one.__context__
