@@ -32,6 +32,7 @@ __all__ = [
     "KnownModel",
     "Sizes",
     "check_backend_name",
+    "check_compute_units",
     "choose_row",
     "default_image_model",
     "load_backend",
@@ -53,6 +54,16 @@ def check_backend_name(name: str) -> None:
             f"there is no backend called {name!r}",
             f"{did_you_mean(name, names)}choose from: {', '.join(names)}",
             setting="backend",
+        )
+
+
+def check_compute_units(name: str) -> None:
+    """Raises UsageError, with the choices, for what no row can be asked to draw on."""
+    known = [unit for row in ROWS for unit in row.compute_units]
+    if name not in known:
+        raise UsageError(
+            f"no backend can be asked to draw on {name!r}",
+            f"{did_you_mean(name, known)}choose from: {', '.join(known)}",
         )
 
 

@@ -48,7 +48,7 @@ def check_setting(name: str, value: str | float | bool) -> None:
 
     What may come yet is taken: a file, a microphone that is not plugged in, a model to be downloaded.
     """
-    from audio2img.backends import check_backend_name
+    from audio2img.backends import check_backend_name, check_compute_units
     from audio2img.pipeline.live import LiveInput
     from audio2img.pipeline.wishes import Wishes
     from audio2img.store.catalog import find_missing
@@ -56,6 +56,8 @@ def check_setting(name: str, value: str | float | bool) -> None:
     with about_setting(name):
         if name == "backend":
             check_backend_name(str(value))
+        elif name == "compute_units":
+            check_compute_units(str(value))
         elif name in MODEL_KINDS:
             find_missing(str(value), MODEL_KINDS[name])
         elif name in ("silence", "limit"):

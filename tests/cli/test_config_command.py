@@ -57,6 +57,7 @@ def test_what_may_come_yet_can_be_set(audio2img: Command, tmp_path: Path) -> Non
         (["set", "scheduler", "eulr"], "did you mean euler"),
         (["set", "hear", "noise"], "choose from: speech, sounds"),
         (["set", "backend", "cuda"], "diffusers"),
+        (["set", "compute_units", "cpu_only"], "did you mean CPU_ONLY?"),
         (["set", "silence", "0"], "choose 0.2 seconds or more"),
         (["set", "Stlye", "ink"], "did you mean style?"),
         (["get", "nonesuch"], "known settings"),

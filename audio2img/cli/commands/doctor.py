@@ -9,7 +9,7 @@ import click
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.cli.wording import as_options
+from audio2img.cli.wording import as_options, as_typed
 from audio2img.errors import MachineError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def command(
         if deep:
             say(f"      {check.state:<5}{check.name}")
         elif not as_json:
-            remedy = f" — {as_options(check.remedy)}" if check.remedy else ""
+            remedy = f" — {as_typed(as_options(check.remedy))}" if check.remedy else ""
             click.echo(f"{check.state:<5}{check.name:<16}{check.detail}{remedy}")
     if as_json:
         print_json([check.as_table() for check in checks])
