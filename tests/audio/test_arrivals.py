@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from audio2img.audio.arrivals import arrivals, list_recordings
 from audio2img.errors import InputError
 
 Step = Callable[[], object]
+NOBODY = 65534
 
 
 class Over(Exception):  # noqa: N818
@@ -48,6 +50,21 @@ def put(path: Path, content: bytes = b"sound", modified_s: int = 100) -> Step:
 
 def nothing() -> None:
     pass
+
+
+@pytest.fixture
+def a_folder_of_mine() -> Iterator[Path]:
+    """A folder of a user whom permissions bind, which they do not root; the test is that user meanwhile."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid() != 0:
+            yield Path(name)
+            return
+        os.chown(name, NOBODY, -1)
+        os.seteuid(NOBODY)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)
 
 
 def test_what_was_there_is_left_and_what_comes_is_taken(tmp_path: Path) -> None:
@@ -100,6 +117,21 @@ def test_touching_makes_no_new_recording(tmp_path: Path) -> None:
 def test_a_file_that_is_changed_comes_again(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "new.wav"
     assert taken(tmp_path, put(path), nothing, put(path, content, 300)) == ["new.wav", "new.wav"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the permissions of POSIX, not Windows")
+def test_a_file_that_could_not_be_read_comes_again_when_it_can(a_folder_of_mine: Path) -> None:
+    path = a_folder_of_mine / "memo.wav"
+
+    def come_locked() -> None:
+        put(path)()
+        path.chmod(0)
+
+    def unlock() -> None:
+        path.chmod(0o600)
+        os.utime(path, (200, 200))
+
+    assert taken(a_folder_of_mine, come_locked, nothing, unlock) == ["memo.wav", "memo.wav"]
 
 
 def test_a_file_that_goes_and_comes_back_is_the_same(tmp_path: Path) -> None:
