@@ -19,6 +19,7 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 MAX_REASON_CHARACTERS = 300
 MAX_NAME_CHARACTERS = 100
+MAX_SAID = 10  # a long file may be cut off thousands of times, and each time go on
 POLL_S = 0.2  # on Windows Ctrl-C waits for as long
 
 Result = TypeVar("Result")
@@ -79,7 +80,7 @@ def insist(
     progress: a number that grows when an attempt was not in vain, and may not grow for ever. Raises
     MirrorError when patience ends.
     """
-    n_failed = 0
+    n_failed = n_said = 0
     while True:
         before = progress()
         try:
@@ -92,7 +93,10 @@ def insist(
             if n_failed >= patience.n_tries:
                 raise MirrorError(f"{what}: {interruption}, {n_failed} times") from None
             wait_s = patience.wait_s(n_failed, interruption.wait_s)
-            reporter.say(f"{what}: {interruption}; trying again in {wait_s:.0f} s")
+            n_said += 1
+            if n_said <= MAX_SAID:
+                more = "; no more is said of it" if n_said == MAX_SAID else ""
+                reporter.say(f"{what}: {interruption}; trying again in {wait_s:.0f} s{more}")
             time.sleep(wait_s)
 
 

@@ -470,6 +470,16 @@ def test_a_rest_of_unknown_length_is_not_taken_for_the_last(
     assert not desk.part.exists()
 
 
+def test_a_file_in_many_pieces_arrives_without_many_words(
+    server: Any, shelf: Any, desk: Desk, url: str
+) -> None:
+    server.always["/x.bin"] = shelf.fault(cut=70_000)
+    assert desk.fetch(url, Patience(n_tries=3, first_wait_s=0.0, timeout_s=1.0)) == SHA256
+    assert n_asked(server) > 12
+    assert len(desk.talk.lines) == 10
+    assert desk.talk.lines[-1].endswith("no more is said of it")
+
+
 def test_the_same_bytes_again_are_no_progress(server: Any, shelf: Any, desk: Desk, url: str) -> None:
     """Cut, then told that the file is another one, and so on for ever."""
     cut = shelf.fault(cut=400_000)
