@@ -134,6 +134,7 @@ def test_the_pictures_of_several_as_json(audio2img: Command, memos: Path, tmp_pa
         (["run", "--watch", ".", "a.flac"], 2, ["--watch", "AUDIO"]),
         (["run", "--watch", ".", "--from", "x.png"], 2, ["--watch", "--from"]),
         (["run", "--watch", ".", "--keep-audio"], 2, ["--keep-audio"]),
+        (["run", "--watch", ""], 2, ["--watch needs a folder"]),
         (["run", "--watch", "none"], 6, ["no such folder", "none"]),
         (["run", "--watch", "a.flac"], 6, ["a.flac is a file"]),
         (["run", "--watch", ".", "-o", "x.png"], 2, ["x.png", "give a folder"]),

@@ -128,12 +128,15 @@ def _check_together(
 
 
 def _check_watched(watched: str, output: Path) -> Path:
-    """The folder. Raises InputError for one that cannot be read, UsageError where only one picture can go."""
+    """The folder. Raises InputError for one that cannot be read, UsageError for none at all, and where only one
+    picture can go."""
     from audio2img.audio.arrivals import list_recordings
     from audio2img.config import expand_path
     from audio2img.errors import about_setting
     from audio2img.output import format_of
 
+    if not watched:  # as of a variable that a shell does not know; it would be the folder we are in
+        raise UsageError("--watch needs a folder", "name it; . is the one you are in")
     folder = expand_path(watched)
     list_recordings(folder)
     if format_of(output) is not None:
