@@ -165,9 +165,7 @@ def _path_of(model: Wanted, receipt: Receipt | None) -> Path | None:
 
 
 def _is_default(model: Wanted) -> bool:
-    if model.row.name != default_name(model.row.kind):
-        return False
-    return model.variant.name in ("", preferred_variant() or model.row.variants[0].name)
+    return find_wanted(default_name(model.row.kind), preferred_variant()).key == model.key
 
 
 def _why_not(model: Wanted, path: Path | None) -> str:

@@ -53,6 +53,18 @@ def test_models_of_one_kind() -> None:
     assert "image, speech, vad, sound" in caught.value.remedy
 
 
+@pytest.mark.parametrize("cores", [None, 4])
+def test_a_row_of_your_own_that_takes_the_place_of_a_default_is_the_default(
+    shelf: Any, monkeypatch: pytest.MonkeyPatch, cores: int | None
+) -> None:
+    """Whatever its variants are called."""
+    monkeypatch.setattr(units, "performance_cores", lambda: cores)
+    hub = 'mirrors = [{ hub = "someone/speech" }]'
+    variants = [f'[[model.variant]]\nname = "{name}"\nfiles = [{{ path = "{name}.bin" }}]' for name in "ab"]
+    shelf.write(shelf.row("mine", "\n".join([hub, 'aliases = ["whisper-base"]', *variants])))
+    assert [one.name for one in list_models("speech") if one.default] == ["mine:a"]
+
+
 def test_a_model_is_got_and_then_here(server: Any, speech: bytes) -> None:
     assert (model("x").installed, model("x").path, model("x").size_bytes) == (False, None, 300_000)
     path = get_model("ex", accept_license=True)
