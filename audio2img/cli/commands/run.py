@@ -128,7 +128,7 @@ def _check_together(
 
 
 def _check_watched(watched: str, output: Path) -> Path:
-    """The folder. Raises InputError for one that cannot be read, UsageError for none at all, and where only one
+    """The folder. Raises InputError for one that cannot be read, UsageError for no name, and where only one
     picture can go."""
     from audio2img.audio.arrivals import list_recordings
     from audio2img.config import expand_path
