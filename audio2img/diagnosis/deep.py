@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.units import choose_compute
-from audio2img.config import embedded_models_dir, load_settings
+from audio2img.config import Settings, embedded_models_dir
 from audio2img.diagnosis import machine
 from audio2img.diagnosis.against_apple import check_against_apple
 from audio2img.diagnosis.checks import Check
@@ -45,6 +45,7 @@ class Examination:
     path: Path
     folder: Path
     say: Say
+    settings: Settings
     with_apple: bool = False
     limit_s: float | None = None
     _reference: Measurement = NOT_DONE
@@ -52,7 +53,7 @@ class Examination:
 
     def run(self) -> Iterator[Check]:
         """Every check, as soon as it is made. A check that raises is a failed one."""
-        self.units = choose_compute(load_settings().compute_units).units
+        self.units = choose_compute(self.settings.compute_units).units
         self.workshop = Workshop(self.folder) if self.limit_s is None else Workshop(self.folder, self.limit_s)
         mini = embedded_models_dir() / "coreml"
         self.mini = Subject(MINI, mini, MINI_STEPS, is_mini=True)
@@ -83,8 +84,8 @@ class Examination:
     def _machine(self) -> Iterator[Check]:
         yield machine.check_chip()
         yield machine.check_core_ml()
-        yield machine.check_compute()
-        yield machine.check_memory()
+        yield machine.check_compute(self.settings)
+        yield machine.check_memory(self.settings)
         yield machine.check_gpu()
         yield machine.check_compiled_cache()
 

@@ -12,7 +12,7 @@ from typing import Any
 from audio2img.backends.coreml import apple
 from audio2img.backends.coreml.compiled import compiled_dir, compiled_entries, entry_bytes
 from audio2img.backends.coreml.units import choose_compute, has_small_memory, performance_cores
-from audio2img.config import load_settings
+from audio2img.config import Settings
 from audio2img.diagnosis.checks import Check
 from audio2img.machine import memory_bytes
 
@@ -43,9 +43,9 @@ def check_core_ml() -> Check:
     return Check("core ml", "ok", f"coremltools {coremltools}, macOS {macos}", is_needed=True)
 
 
-def check_compute() -> Check:
+def check_compute(settings: Settings) -> Check:
     """What Core ML draws on here, and why."""
-    choice = choose_compute(load_settings().compute_units)
+    choice = choose_compute(settings.compute_units)
     cores = performance_cores()
     figures = {"units": choice.units, "attention": choice.attention, "performance_cores": cores}
     if not apple.is_here():
@@ -55,9 +55,9 @@ def check_compute() -> Check:
     return Check("compute", "ok", f"{choice.units}{attention}: {choice.reason}{counted}", figures=figures)
 
 
-def check_memory() -> Check:
+def check_memory(settings: Settings) -> Check:
     size = memory_bytes()
-    asked = load_settings().low_memory
+    asked = settings.low_memory
     if asked is None:
         small = has_small_memory()
         why = "8 GB or less" if small else "more than 8 GB" if apple.is_here() else "only on a Mac of 8 GB"

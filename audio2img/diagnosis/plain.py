@@ -13,6 +13,7 @@ from pathlib import Path
 from audio2img import __version__
 from audio2img.backends.coreml import apple
 from audio2img.config import (
+    Settings,
     embedded_models_dir,
     expand_path,
     load_settings,
@@ -31,32 +32,42 @@ PACKAGES = (
 
 
 def run_checks() -> Iterator[Check]:
-    """Every plain check, one after the other."""
+    """Every plain check, one after the other; where the settings cannot be read, as if there were none."""
+    try:
+        settings, error = load_settings(), None
+    except Audio2ImgError as reason:
+        settings, error = Settings(), reason
     for name in CHECKS:
-        yield _run_check(name)
+        if error and name == "settings":
+            yield Check(name, "fail", error.message, error.remedy, is_needed=True)
+        else:
+            yield _run_check(name, settings)
 
 
 def run_deep_checks(model: str | None, against_apple: bool, say: Callable[[str], None]) -> Iterator[Check]:
     """What programs and settings there are, then all that `deep` asks.
 
     model: name or path of the image model whose parts are checked; None takes the one of the settings.
-    say: is told what goes on. Raises ModelError for a model that cannot be found.
+    say: is told what goes on. Raises ModelError for a model that cannot be found, UsageError where the
+    settings cannot be read.
     """
     from audio2img.diagnosis.deep import Examination
     from audio2img.store.catalog import resolve_model
 
-    resolved = resolve_model(model or load_settings().model, "image")
+    settings = load_settings()
+    resolved = resolve_model(model or settings.model, "image")
     for name in DEEP_CHECKS:
-        yield _run_check(name)
+        yield _run_check(name, settings)
     with tempfile.TemporaryDirectory(prefix="audio2img-doctor-", ignore_cleanup_errors=True) as folder:
-        yield from Examination(resolved.name, resolved.path, Path(folder), say, against_apple).run()
+        examination = Examination(resolved.name, resolved.path, Path(folder), say, settings, against_apple)
+        yield from examination.run()
 
 
-def _run_check(name: str) -> Check:
+def _run_check(name: str, settings: Settings) -> Check:
     """One check of CHECKS; one that raises has failed."""
     is_needed = name not in OPTIONAL
     try:
-        return replace(CHECKS[name](), is_needed=is_needed)
+        return replace(CHECKS[name](settings), is_needed=is_needed)
     except Audio2ImgError as error:
         state: State = "fail" if is_needed else "note"
         return Check(name, state, error.message, error.remedy, is_needed=is_needed)
@@ -65,13 +76,13 @@ def _run_check(name: str) -> Check:
         return Check(name, "fail", detail, "run: audio2img doctor --verbose", is_needed=is_needed)
 
 
-def _system() -> Check:
+def _system(_: Settings) -> Check:
     python = platform.python_version()
     where = f"{platform.platform()}, {platform.machine()}"
     return Check("system", "ok", f"audio2img {__version__}, Python {python}, {where}")
 
 
-def _packages() -> Check:
+def _packages(_: Settings) -> Check:
     wanted = (*PACKAGES, "coremltools") if apple.is_here() else PACKAGES
     found, missing = [], []
     for package in wanted:
@@ -84,13 +95,12 @@ def _packages() -> Check:
     return Check("packages", "ok", ", ".join(found))
 
 
-def _settings() -> Check:
-    load_settings()
+def _settings(_: Settings) -> Check:
     path = settings_file()
     return Check("settings", "ok", str(path) if path.exists() else f"none set ({path} does not exist)")
 
 
-def _codecs() -> Check:
+def _codecs(_: Settings) -> Check:
     import av
 
     wanted = ("aac", "flac", "mp3", "opus", "pcm_s16le", "vorbis")
@@ -100,7 +110,7 @@ def _codecs() -> Check:
     return Check("codecs", "ok", f"{', '.join(wanted)} and {len(av.codecs_available) - len(wanted)} more")
 
 
-def _speech() -> Check:
+def _speech(_: Settings) -> Check:
     from audio2img.pipeline import Pipeline
 
     started = time.perf_counter()
@@ -109,12 +119,12 @@ def _speech() -> Check:
     return Check("speech", "ok", f"heard “{heard.text}” in {time.perf_counter() - started:.1f} s")
 
 
-def _sounds() -> Check:
+def _sounds(settings: Settings) -> Check:
     """Whether sounds can be named here: the extra, the model, and what it calls a tone."""
     from audio2img.pipeline import Pipeline
 
     started = time.perf_counter()
-    with Pipeline("mini", sound_model=load_settings().sound_model) as pipeline:
+    with Pipeline("mini", sound_model=settings.sound_model) as pipeline:
         heard = pipeline.classify(_tone()).summary
         name = pipeline.sound_model.name
     spent = f"{time.perf_counter() - started:.1f} s"
@@ -129,7 +139,7 @@ def _tone() -> AudioClip:
     return AudioClip((0.3 * np.sin(2 * np.pi * 440 * times_s)).astype(np.float32), "a tone")
 
 
-def _picture() -> Check:
+def _picture(_: Settings) -> Check:
     from audio2img.pipeline import Pipeline
     from audio2img.pipeline.options import Options
 
@@ -142,7 +152,7 @@ def _picture() -> Check:
     return Check("picture", "ok", detail)
 
 
-def _microphone() -> Check:
+def _microphone(_: Settings) -> Check:
     from audio2img.audio.microphone import list_devices
 
     devices = list_devices()
@@ -152,8 +162,8 @@ def _microphone() -> Check:
     return Check("microphone", "ok", names)
 
 
-def _output() -> Check:
-    chosen = load_settings().output
+def _output(settings: Settings) -> Check:
+    chosen = settings.output
     folder = expand_path(chosen) if chosen else pictures_dir()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -166,29 +176,29 @@ def _output() -> Check:
     return Check("output", "ok", str(folder))
 
 
-def _log() -> Check:
+def _log(_: Settings) -> Check:
     return Check("log", "ok", str(log_file()))
 
 
-CHECKS: dict[str, Callable[[], Check]] = {
+CHECKS: dict[str, Callable[[Settings], Check]] = {
     "system": _system,
     "packages": _packages,
     "settings": _settings,
     "codecs": _codecs,
     "speech": _speech,
     "sounds": _sounds,
-    "core ml": machine.check_core_ml,
+    "core ml": lambda _: machine.check_core_ml(),
     "compute": machine.check_compute,
     "memory": machine.check_memory,
-    "compiled cache": machine.check_compiled_cache,
+    "compiled cache": lambda _: machine.check_compiled_cache(),
     "picture": _picture,
     "torch": torch_machine.check_torch,
     "torch picture": torch_machine.check_torch_picture,
     "microphone": _microphone,
     "output": _output,
-    "quick actions": mac_actions.check_quick_actions,
-    "shortcuts": mac_actions.check_shortcuts,
-    "dialogs": mac_actions.check_dialogs,
+    "quick actions": lambda _: mac_actions.check_quick_actions(),
+    "shortcuts": lambda _: mac_actions.check_shortcuts(),
+    "dialogs": lambda _: mac_actions.check_dialogs(),
     "log": _log,
 }
 OPTIONAL = (

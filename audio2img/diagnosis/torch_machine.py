@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from audio2img.config import embedded_models_dir, load_settings
+from audio2img.config import Settings, embedded_models_dir
 from audio2img.diagnosis.checks import Check
 from audio2img.diagnosis.draws import PROMPT, SEED
 from audio2img.installation import how_to_add
@@ -16,14 +16,13 @@ LEAST_DB = 30.0  # through half precision there, and packages of 8 bits here; an
 SD21_PARAMETERS = {"text_encoder": 340_000_000, "unet": 866_000_000, "vae": 84_000_000}
 
 
-def check_torch() -> Check:
+def check_torch(settings: Settings) -> Check:
     """What draws a Stable Diffusion 2.1 here, and how."""
     if not this_machine().has_diffusers:
         return Check("torch", "note", "torch and diffusers are not installed", how_to_add("diffusers"))
     from audio2img.backends.torch.needs import Needs
     from audio2img.backends.torch.plan import PlanWishes, find_device, make_plan
 
-    settings = load_settings()
     wishes = PlanWishes(
         settings.compute_units, settings.precision, settings.low_memory, bool(settings.compile)
     )
@@ -33,7 +32,7 @@ def check_torch() -> Check:
     return Check("torch", "ok", f"{packages}; draws sd21 on {plan.describe()}", figures=figures)
 
 
-def check_torch_picture() -> Check:
+def check_torch_picture(settings: Settings) -> Check:
     """The mini model's picture by torch, on the device that it takes, against the reference runtime's."""
     name = "torch picture"
     if not this_machine().has_diffusers:
@@ -43,7 +42,6 @@ def check_torch_picture() -> Check:
     from audio2img.backends.torch.plan import PlanWishes
     from audio2img.types import ImageRequest
 
-    settings = load_settings()
     wishes = PlanWishes(settings.compute_units, settings.precision, settings.low_memory)
     request = ImageRequest(PROMPT, seed=SEED, steps=STEPS)
     ours = DiffusersBackend.load(embedded_models_dir() / "diffusers", "mini", wishes)

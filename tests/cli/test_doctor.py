@@ -52,6 +52,19 @@ def test_what_every_picture_needs_decides_the_exit_code(audio2img: Command, priv
     assert done.stderr.startswith("audio2img: not everything works: compute, output")
 
 
+@pytest.mark.slow
+def test_settings_that_cannot_be_read_fail_in_their_own_line_alone(
+    audio2img: Command, private_home: Path
+) -> None:
+    settings_file().parent.mkdir(parents=True)
+    settings_file().write_text("style = [\n")
+    done = audio2img("doctor", "--json")
+    assert done.returncode == 5
+    failed = [check["name"] for check in json.loads(done.stdout) if check["state"] == "fail"]
+    assert failed == ["settings"]
+    assert json.loads(done.stderr)["error"]["message"] == "not everything works: settings"
+
+
 @pytest.mark.parametrize("option", [["--model", "mini"], ["--against-apple"]])
 def test_options_of_the_deep_check_need_it(
     audio2img: Command, assert_fails: Callable[..., None], option: list[str]

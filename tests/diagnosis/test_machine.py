@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from audio2img.backends.coreml import apple, units
+from audio2img.config import Settings
 from audio2img.diagnosis import machine
 from audio2img.diagnosis.machine import Gpu, parse_gpus
 
@@ -104,7 +105,7 @@ def test_without_a_mac_metal_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(apple, "is_here", lambda: False)
     assert machine.check_gpu().state == "skip"
     assert machine.check_core_ml().state == "note"
-    assert machine.check_compute().state == "note"
+    assert machine.check_compute(Settings()).state == "note"
 
 
 @pytest.mark.parametrize(("cores", "chosen"), [(8, "CPU_AND_GPU"), (4, "CPU_AND_NE")])
@@ -113,7 +114,7 @@ def test_the_compute_choice_comes_with_its_reason(
 ) -> None:
     monkeypatch.setattr(units, "performance_cores", lambda: cores)
     monkeypatch.setattr(machine, "performance_cores", lambda: cores)
-    check = machine.check_compute()
+    check = machine.check_compute(Settings())
     assert check.figures["units"] == chosen
     assert check.detail.startswith(f"{chosen} and ")
     assert f"{cores} performance cores" in check.detail
@@ -124,18 +125,15 @@ def test_low_memory_mode_by_the_size_of_memory(
     core_ml_stand_in: object, monkeypatch: pytest.MonkeyPatch, size: int, mode: str
 ) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else size // 4096)
-    check = machine.check_memory()
+    check = machine.check_memory(Settings())
     assert check.figures == {"size_bytes": size, "low_memory": mode == "on"}
     assert f"{size >> 30}.0 GiB; low memory mode is {mode}" in check.detail
 
 
-def test_the_settings_decide_over_the_size(core_ml_stand_in: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from audio2img.config import settings_file
-
-    settings_file().parent.mkdir(parents=True)
-    settings_file().write_text('low_memory = true\ncompute_units = "CPU_ONLY"\n')
-    assert "low memory mode is on (set in the settings)" in machine.check_memory().detail
-    assert machine.check_compute().detail.startswith("CPU_ONLY")
+def test_the_settings_decide_over_the_size(core_ml_stand_in: object) -> None:
+    settings = Settings(low_memory=True, compute_units="CPU_ONLY")
+    assert "low memory mode is on (set in the settings)" in machine.check_memory(settings).detail
+    assert machine.check_compute(settings).detail.startswith("CPU_ONLY")
 
 
 def test_the_compiled_cache_is_counted(core_ml_stand_in: object, mini_bundle: Path) -> None:
