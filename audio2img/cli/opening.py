@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from audio2img.pipeline.wishes import Wishes
 
 
-def open_pipeline(wishes: Wishes, display: Display) -> Pipeline:
-    """Raises UsageError, which names the place, for wishes that cannot be."""
+def open_pipeline(wishes: Wishes, display: Display, draws: bool = True) -> Pipeline:
+    """draws: False for a command that only hears, which no setting for drawing concerns.
+
+    Raises UsageError, which names the place, for wishes that cannot be.
+    """
+    from audio2img.backends import DrawingWishes
     from audio2img.pipeline.pipeline import Pipeline
 
-    return Pipeline.of(wishes.models(), wishes.drawing(), display)
+    return Pipeline.of(wishes.models(), wishes.drawing() if draws else DrawingWishes(), display)

@@ -77,7 +77,7 @@ def test_settings_break_no_command_that_does_not_use_them(
     assert "precision = 'half' is left out" in done.stderr
     assert "compute_units = 'cuda' is left out" in done.stderr
     assert f"(set by {path})" in done.stderr
-    write_settings('silence = -3\nsteps = 0\nprecision = "half"\nhear = "nonesuch"\n')
+    write_settings('silence = -3\nsteps = 0\nprecision = "half"\nhear = "nonesuch"\nbackend = "nonesuch"\n')
     done = audio2img("transcribe", demo_audio)
     assert done.returncode == 0, done.stderr
 

@@ -83,7 +83,7 @@ def command(
         raise click.UsageError("--timeline and --format timestamps print different things: choose one")
     check(Options(), [audio])
     ensure_models(wishes, quiet, ("sound",))
-    with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
+    with Display(quiet, verbose) as display, open_pipeline(wishes, display, draws=False) as pipeline:
         spectrogram = _open_spectrogram() if plot else None
         watch = spectrogram.add if spectrogram else None
         sounds = run_job(pipeline, lambda: pipeline.classify(audio, max_results, watch))

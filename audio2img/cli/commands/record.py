@@ -46,7 +46,7 @@ def command(target: str, quiet: bool, verbose: bool, wishes: Wishes) -> None:
 
     path = expand_path(target)
     sound_format(path)  # before the microphone opens
-    with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
+    with Display(quiet, verbose) as display, open_pipeline(wishes, display, draws=False) as pipeline:
         live = wishes.live(stop_key())
         clip = run_job(pipeline, lambda: pipeline.listen(live))
     click.echo(write_sound(clip, path))

@@ -46,7 +46,7 @@ def command(audio: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool, w
     check(options, audio)
     ensure_models(wishes, quiet, ("speech",))
     are_several = len(audio) > 1
-    with Display(quiet, verbose) as display, open_pipeline(wishes, display) as pipeline:
+    with Display(quiet, verbose) as display, open_pipeline(wishes, display, draws=False) as pipeline:
 
         def transcribe(source: str) -> None:
             transcript = run_job(pipeline, lambda: pipeline.transcribe(source, options))
