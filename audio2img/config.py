@@ -237,22 +237,25 @@ def parse_setting(name: str, text: str) -> str | int | float | bool:
 def save_setting(name: str, value: str | float | bool | None) -> Path:
     """Set one value in the settings file, or take it out (None); the rest stays as it is. The file's path.
 
-    Raises UsageError for an unknown name, a value of another type, and a file that cannot be read or written.
+    What is wrong with other values of the file is no reason to refuse: they may be mended one by one, and
+    a name that no setting has may be taken out. Raises UsageError for an unknown name, a value of another
+    type, and a file that cannot be read or written.
     """
     import tomlkit
 
     from audio2img.files import replace_file
 
-    check_setting_name(name)
     path = settings_file()
-    _read_settings(path)  # what is wrong already is told, not made worse
+    is_there = path.exists() and name in read_toml(path)
+    if value is not None or not is_there:
+        check_setting_name(name)
     try:
         document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
         if value is None:
             document.pop(name, None)
         else:
+            _check_settings({name: value}, path)
             document[name] = value
-        _check_settings(dict(document.unwrap()), path)
         replace_file(path, tomlkit.dumps(document).encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", "check its permissions") from error

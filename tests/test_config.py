@@ -54,7 +54,7 @@ def test_a_saved_setting_is_read_back_and_the_rest_stays(private_home: Path, nam
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("text", ["steps = ", 'stepz = "a"', "steps = 3\ndevice = 5\n", "[table]\nx = 1\n"])
+@pytest.mark.parametrize("text", ["steps = ", "[steps", "steps = 1\nsteps = 2\n"])
 def test_a_settings_file_that_is_not_understood_is_left_alone(private_home: Path, text: str) -> None:
     path = config.settings_file()
     path.parent.mkdir(parents=True)
@@ -63,6 +63,16 @@ def test_a_settings_file_that_is_not_understood_is_left_alone(private_home: Path
         config.save_setting("device", "new")
     assert path.read_text() == text
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("text", ['stepz = "a"\n', "steps = 3\ndevice = 5\n", "[table]\nx = 1\n"])
+def test_what_is_wrong_elsewhere_in_the_file_is_no_reason_to_refuse(private_home: Path, text: str) -> None:
+    path = config.settings_file()
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    config.save_setting("device", "new")
+    before, after = config._parse_toml(text, path), config.read_toml(path)
+    assert after == {**before, "device": "new"}
 
 
 def test_saving_reads_toml_and_not_lines(private_home: Path) -> None:

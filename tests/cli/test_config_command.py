@@ -33,6 +33,16 @@ def test_a_setting_is_written_read_and_taken_out(
     assert audio2img("config", "get", name).stdout == "\n"
 
 
+def test_what_is_wrong_in_the_file_can_be_mended_one_by_one(audio2img: Command) -> None:
+    settings_file().parent.mkdir(parents=True)
+    settings_file().write_text('steps = "x"  # many\nstlye = "ink"\nquality = 3\nstyle = 4\n')
+    for change in (["steps", "5"], ["stlye", "--unset"], ["style", "--unset"], ["quality", "--unset"]):
+        done = audio2img("config", "set", *change)
+        assert done.returncode == 0, done.stderr
+    assert settings_file().read_text() == "steps = 5  # many\n"
+    assert load_settings().steps == 5
+
+
 def test_what_may_come_yet_can_be_set(audio2img: Command, tmp_path: Path) -> None:
     folder = config_dir() / "styles"
     folder.mkdir(parents=True)
