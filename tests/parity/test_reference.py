@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -217,17 +218,18 @@ PROMPTS = (  # with the negative prompt
 )
 
 
-def byte_psnrs(backend: CoreMLBackend, folder: Path) -> list[float]:
-    """Peak signal to noise in dB between our pictures and diffusers', as bytes, with the model's defaults."""
+@cache
+def pictures_of_diffusers(
+    folder: Path, steps: int, guidance_scale: float, latent_shape: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
+    """What diffusers draws of PROMPTS, each (height, width, 3) float32 in [0, 1]; once for all tests."""
     import torch
 
     pipeline = diffusers_parts(folder)
-    found = []
-    steps, guidance_scale = backend.defaults.steps, backend.defaults.guidance_scale
+    drawn = []
     for seed, (prompt, negative) in enumerate(PROMPTS):
-        request = ImageRequest(prompt, negative, seed, steps, guidance_scale)
-        noise = np.random.RandomState(seed).standard_normal((1, *backend.bundle.contract.latent_shape))
-        expected = pipeline(
+        noise = np.random.RandomState(seed).standard_normal((1, *latent_shape))
+        picture = pipeline(
             prompt,
             negative_prompt=negative,
             num_inference_steps=steps,
@@ -235,6 +237,18 @@ def byte_psnrs(backend: CoreMLBackend, folder: Path) -> list[float]:
             latents=torch.from_numpy(noise.astype(np.float32)),
             output_type="np",
         ).images[0]
+        drawn.append(picture)
+    return tuple(drawn)
+
+
+def byte_psnrs(backend: CoreMLBackend, folder: Path) -> list[float]:
+    """Peak signal to noise in dB between our pictures and diffusers', as bytes, with the model's defaults."""
+    found = []
+    steps, guidance_scale = backend.defaults.steps, backend.defaults.guidance_scale
+    shape = tuple(backend.bundle.contract.latent_shape)
+    drawn = pictures_of_diffusers(folder, steps, guidance_scale, shape)
+    for seed, ((prompt, negative), expected) in enumerate(zip(PROMPTS, drawn, strict=True)):
+        request = ImageRequest(prompt, negative, seed, steps, guidance_scale)
         error = backend.generate(request).pixels - np.round(expected * 255)
         found.append(float(10 * np.log10(255**2 / max((error**2).mean(), 1e-12))))
     return found
