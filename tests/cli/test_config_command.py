@@ -13,6 +13,8 @@ import pytest
 
 from audio2img.config import config_dir, load_settings, settings_file
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Any]
 Fails = Callable[..., None]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 MINI = Path(__file__).resolve().parents[2] / "models" / "mini" / "diffusers"
 Fails = Callable[..., None]
 

@@ -10,6 +10,8 @@ import pytest
 
 from audio2img.config import settings_file
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Any]
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Check = Callable[..., None]
 
@@ -32,7 +34,6 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_from_a_picture_and_again(
     audio2img: Command, tmp_path: Path, photo: Path, assert_fails: Check
 ) -> None:
@@ -59,7 +60,6 @@ def test_from_a_picture_and_again(
     assert_fails(plain, 2, "not drawn from another picture")
 
 
-@pytest.mark.slow
 def test_each_of_several_pictures_is_drawn_again_alone(audio2img: Command, tmp_path: Path) -> None:
     done = audio2img("generate", "a cat", "--count", 3, "--steps", 3, "--seed", 8, "-o", tmp_path / "some")
     paths = done.stdout.split()
@@ -69,7 +69,6 @@ def test_each_of_several_pictures_is_drawn_again_alone(audio2img: Command, tmp_p
     assert np.array_equal(pixels(tmp_path / "again.png"), pixels(paths[2]))
 
 
-@pytest.mark.slow
 def test_a_long_prompt_is_cut_with_a_word_or_taken_whole(audio2img: Command, tmp_path: Path) -> None:
     cut = audio2img("generate", LONG, "--steps", 2, "--seed", 1, "-o", tmp_path / "cut.png")
     assert "left out: " in cut.stderr

@@ -33,6 +33,8 @@ from audio2img.errors import (
 )
 from audio2img.output import read_record
 
+pytestmark = pytest.mark.slow
+
 DEMO_TEXT = "please draw a big red house at night"
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -167,7 +169,6 @@ def test_on_a_terminal_each_result_has_a_line_of_its_own(
     assert text.count(DEMO_TEXT + "\n") >= 2
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal, not Windows")
 def test_previews_of_one_do_not_cover_what_is_said_of_another(
     shown: Callable[..., tuple[int, bytes]], memos: Path
@@ -285,7 +286,6 @@ def watching(folder: Path, *options: Any, stdout: Any = subprocess.PIPE) -> Iter
         command.end()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals, not Windows")
 def test_what_arrives_in_a_folder_is_drawn_until_ctrl_c(memos: Path, demo_audio: Path) -> None:
     with watching(memos, "-o", memos) as command:
@@ -315,7 +315,6 @@ def test_what_arrives_in_a_folder_is_drawn_until_ctrl_c(memos: Path, demo_audio:
             picture.load()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals, not Windows")
 def test_watching_as_json_is_a_line_for_each(tmp_path: Path, demo_audio: Path) -> None:
     folder = tmp_path / "in"
@@ -332,7 +331,6 @@ def test_watching_as_json_is_a_line_for_each(tmp_path: Path, demo_audio: Path) -
         assert json.loads(line)["error"]["exit_code"] == 130
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux: /dev/full")
 def test_watching_ends_when_nothing_more_can_be_printed(tmp_path: Path, demo_audio: Path) -> None:
     folder = tmp_path / "in"

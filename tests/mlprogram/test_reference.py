@@ -142,9 +142,9 @@ def test_the_matrix_library_keeps_to_one_thread_in_whichever_thread_it_is_called
     seen: list[set[int]] = []
 
     def predict() -> None:
-        at_work: set[int] = set()
-        model.predict(random_inputs(model), lambda *_: at_work.update(n_matrix_threads()))
-        seen.append(at_work)
+        at_work: list[set[int]] = []
+        model.predict(random_inputs(model), lambda *_: at_work or at_work.append(n_matrix_threads()))
+        seen.extend(at_work)
 
     predict()  # from here on the main thread may be the only one that threadpoolctl listens to
     for _ in range(2):
@@ -152,6 +152,7 @@ def test_the_matrix_library_keeps_to_one_thread_in_whichever_thread_it_is_called
         thread.start()
         thread.join()
     predict()
+    assert len(seen) == 4
     assert all(at_work <= {1} for at_work in seen)
     assert n_matrix_threads() == before
 

@@ -19,6 +19,8 @@ import pytest
 from audio2img import installation
 from scripts import install
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # A uv or pipx: notes its arguments, makes the launcher where it is told to, and knows what it installed.
@@ -78,7 +80,6 @@ def tool(tmp_path: Path) -> Callable[[str], Path]:
     return put
 
 
-@pytest.mark.slow
 def test_a_venv_of_our_own(make, prefix, private_home) -> None:
     (prefix / "bin").mkdir(parents=True)
     (prefix / "bin" / "mine").touch()
@@ -318,7 +319,6 @@ def test_a_uv_that_knows_pytorch_is_asked_for_its_build(tool, tmp_path, monkeypa
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("offered", "taken"), [("9999.0+cpu", "9999.0+cpu"), (None, "9999.0")])
 def test_pip_takes_torch_from_the_index_alone(
     tmp_path, prefix, monkeypatch, capfd, index, offered, taken

@@ -19,6 +19,8 @@ from audio2img.store.patience import MirrorError, Patience
 from audio2img.store.report import Reporter
 from audio2img.store.transfer import NOTE_SUFFIX, PART_SUFFIX, RemoteFile, fetch_file
 
+pytestmark = pytest.mark.slow
+
 QUICK = Patience(n_tries=3, first_wait_s=0.05, timeout_s=1.0)
 DATA = os.urandom(16) + bytes(range(256)) * 4000  # about 1 MB, other every time
 SHA256 = hashlib.sha256(DATA).hexdigest()

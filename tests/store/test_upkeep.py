@@ -15,6 +15,8 @@ import pytest
 from audio2img.config import data_dir
 from audio2img.store.receipts import installed, read_receipt
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -192,7 +194,6 @@ def test_remove_of_a_core_ml_model_takes_folder_and_cache(
     assert left == []
 
 
-@pytest.mark.slow
 def test_prune_removes_half_downloads_and_leaves_those_under_way(
     audio2img: Command, server: Any, shelf: Any, private_home: Path
 ) -> None:
