@@ -37,6 +37,15 @@ def regular_size(path: Path) -> int:
     return status.st_size
 
 
+def size_on_disk(path: Path) -> int:
+    """The bytes of a file, or of all files in a folder; what has just gone counts nothing."""
+    size = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with contextlib.suppress(OSError):
+            size += file.stat().st_size if file.is_file() else 0
+    return size
+
+
 def read_bounded(path: Path, most_bytes: int) -> bytes:
     """The content of a regular file. Raises OSError for one that is larger, and for what is none."""
     size = regular_size(path)

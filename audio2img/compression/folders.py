@@ -136,10 +136,6 @@ def add_to_sidecar(folder: Path, entry: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def sync_all(folder: Path) -> None:
     """Make everything under `folder` outlive a power cut, as far as the system can. Raises OSError."""
     for path in [*folder.rglob("*"), folder]:

@@ -34,7 +34,7 @@ from audio2img.compression.source import (
     select_parts,
 )
 from audio2img.errors import MachineError, ModelError
-from audio2img.files import move_over
+from audio2img.files import move_over, size_on_disk
 
 WORK_FORMAT = 2  # raise it when the same options give other bytes: older work is then left alone
 
@@ -144,7 +144,7 @@ def _part_result(
             size, snr_db = palette_bytes(weight.tensor, rows[name]), fits[part, name].snr_db
             treatment = palette_name(rows[name])
         layers.append(LayerResult(name, weight.tensor.shape, treatment, weight.bits, size, snr_db))
-    sizes = folders.size_bytes(path), folders.size_bytes(bundle / path.name)
+    sizes = size_on_disk(path), size_on_disk(bundle / path.name)
     return PartResult(part, *sizes, tuple(layers))
 
 

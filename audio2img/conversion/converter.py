@@ -30,7 +30,7 @@ from audio2img.conversion.sidecar import copy_tokenizers, make_sidecar, schedule
 from audio2img.conversion.source import Source, open_source, read_json
 from audio2img.diffusion.schedulers import SchedulerConfig, refuse_unsupported
 from audio2img.errors import MachineError, ModelError, UsageError
-from audio2img.files import replace_folder
+from audio2img.files import replace_folder, size_on_disk
 from audio2img.installation import how_to_add
 from audio2img.output.files import explain
 
@@ -79,7 +79,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
             try:
                 yield work
             finally:
-                size_bytes = folder_size(work)
+                size_bytes = size_on_disk(work)
     except OSError as error:
         raise explain(error, folder.parent, size_bytes) from error
 
@@ -159,7 +159,7 @@ def _convert_into(
         "model": name,
         "kind": source.kind,
         "bits": options.bits,
-        "size_bytes": folder_size(work),
+        "size_bytes": size_on_disk(work),
         "latent_rgb_db": None if rgb is None else rgb["psnr_db"],
         "parts": tuple(reports),
     }
@@ -249,8 +249,3 @@ def _died(task: dict[str, Any], code: int, log: str) -> Exception:
         )
     words = log.strip().splitlines()[-1:] or [f"exit code {code}"]
     return ModelError(f"converting the {what} failed: {words[0]}", "see all that it said: --verbose")
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes in all of its files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

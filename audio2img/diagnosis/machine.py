@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from audio2img.backends.coreml import apple
-from audio2img.backends.coreml.compiled import compiled_dir, compiled_entries, entry_bytes
+from audio2img.backends.coreml.compiled import compiled_dir, compiled_entries
 from audio2img.backends.coreml.units import choose_compute, has_small_memory, performance_cores
 from audio2img.config import Settings
 from audio2img.diagnosis.checks import Check
+from audio2img.files import size_on_disk
 from audio2img.machine import memory_bytes
 
 SYSCTL = "/usr/sbin/sysctl"
@@ -70,7 +71,7 @@ def check_memory(settings: Settings) -> Check:
 
 def check_compiled_cache() -> Check:
     entries = list(compiled_entries())
-    size = sum(map(entry_bytes, entries))
+    size = sum(map(size_on_disk, entries))
     figures = {"models": len(entries), "size_bytes": size}
     detail = f"{len(entries)} models, {size / 1e6:.1f} MB in {compiled_dir()}"
     remedy = "empty it with: audio2img models prune" if entries else ""

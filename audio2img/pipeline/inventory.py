@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from audio2img.backends import KnownModel, choose_row, preferred_variant
 from audio2img.errors import MachineError, UsageError
+from audio2img.files import size_on_disk
 from audio2img.installation import EXTRAS
 from audio2img.machine import missing_packages, this_platform
 from audio2img.store.catalog import default_name, find_row, find_wanted, load_catalog
@@ -130,7 +131,7 @@ def describe_model(model: Wanted) -> ModelInfo:
 def _describe(model: Wanted, receipt: Receipt | None) -> ModelInfo:
     row, variant = model.row, model.variant
     path = _path_of(model, receipt)
-    size = receipt.size_bytes if receipt else _size_bytes(path) if path else variant.download_bytes
+    size = receipt.size_bytes if receipt else size_on_disk(path) if path else variant.download_bytes
     return ModelInfo(
         name=model.name,
         aliases=tuple(alias for alias in row.aliases if find_row(alias).name == row.name),
@@ -181,11 +182,6 @@ def _why_not(model: Wanted, path: Path | None) -> str:
     if row.kind == "sound" and missing_packages(EXTRAS["sounds"]):
         return f"{model.name} needs the extra sounds, which is not installed"
     return why_too_large(row)
-
-
-def _size_bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 class _ListenerError(Exception):

@@ -12,6 +12,7 @@ from typing import Literal
 from audio2img import files
 from audio2img.config import config_dir, pictures_dir
 from audio2img.errors import MachineError
+from audio2img.files import size_on_disk
 from audio2img.store import places
 from audio2img.store.claims import claimed
 from audio2img.store.receipts import InstalledFile, Receipt, entries_of_ours, remove_receipt
@@ -83,7 +84,7 @@ def remove_model(receipt: Receipt, reporter: Reporter) -> int:
                     freed += _remove_cached(entry)
             home = places.models_dir() / receipt.key
             if home.is_dir():
-                freed += folder_bytes(home)
+                freed += size_on_disk(home)
                 shutil.rmtree(home)
         except OSError as error:
             raise MachineError(
@@ -141,7 +142,7 @@ def unfinished_files() -> list[Path]:
 def prune_downloads(reporter: Reporter) -> int:
     """Remove every leftover that no process is at work on; gives the bytes that are free now."""
     unfinished = unfinished_files()
-    freed = sum(map(folder_bytes, unfinished))
+    freed = sum(map(size_on_disk, unfinished))
     for path in unfinished:
         files.remove(path)
     for key, path in list(leftovers()):
@@ -162,7 +163,7 @@ def prune_downloads(reporter: Reporter) -> int:
 
 def leftover_bytes(path: Path) -> int:
     """What goes with one of `leftovers`: its own size, and whole files that it has put into the cache."""
-    return folder_bytes(path) + sum(blob.stat().st_size for blob, _ in _unfinished(path) if blob.exists())
+    return size_on_disk(path) + sum(blob.stat().st_size for blob, _ in _unfinished(path) if blob.exists())
 
 
 def _unfinished(workshop: Path) -> list[tuple[Path, Path]]:
@@ -176,9 +177,3 @@ def _remove_claimed(workshop: Path) -> None:
         if entry.is_symlink() or entry.exists():
             _remove_cached(entry)
         blob.unlink(missing_ok=True)
-
-
-def folder_bytes(path: Path) -> int:
-    """The size of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from audio2img.backends.coreml.compiled import compile_once, compiled_dir, entry_bytes
+from audio2img.backends.coreml.compiled import compile_once, compiled_dir
+from audio2img.files import size_on_disk
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def fill(bundle: Path) -> int:
     interrupted = compiled_dir() / ".compiling-abc" / "half.mlmodelc"
     interrupted.mkdir(parents=True)
     (interrupted / "weights").write_bytes(bytes(1000))
-    return sum(map(entry_bytes, entries)) + 1000
+    return sum(map(size_on_disk, entries)) + 1000
 
 
 def test_a_dry_run_counts_and_removes_nothing(

@@ -12,6 +12,7 @@ from audio2img.backends.coreml import apple, units
 from audio2img.config import Settings
 from audio2img.diagnosis import machine
 from audio2img.diagnosis.machine import Gpu, parse_gpus
+from audio2img.files import size_on_disk
 
 M1 = {
     "SPDisplaysDataType": [
@@ -137,10 +138,10 @@ def test_the_settings_decide_over_the_size(core_ml_stand_in: object) -> None:
 
 
 def test_the_compiled_cache_is_counted(core_ml_stand_in: object, mini_bundle: Path) -> None:
-    from audio2img.backends.coreml.compiled import compile_once, entry_bytes
+    from audio2img.backends.coreml.compiled import compile_once
 
     assert machine.check_compiled_cache().figures == {"models": 0, "size_bytes": 0}
     entry = compile_once(next(mini_bundle.glob("*_vae_encoder.mlpackage")))
     check = machine.check_compiled_cache()
-    assert check.figures == {"models": 1, "size_bytes": entry_bytes(entry)}
+    assert check.figures == {"models": 1, "size_bytes": size_on_disk(entry)}
     assert "models prune" in check.remedy

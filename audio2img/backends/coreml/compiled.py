@@ -19,7 +19,7 @@ from audio2img.backends.coreml import apple
 from audio2img.config import cache_dir
 from audio2img.diffusion.hashing import hash_files
 from audio2img.errors import MachineError, ModelError
-from audio2img.files import is_running
+from audio2img.files import is_running, size_on_disk
 
 SUFFIX = ".mlmodelc"
 PARTIAL_PREFIX = ".compiling-"
@@ -85,20 +85,11 @@ def compiled_entries() -> Iterator[Path]:
         yield from (path for path in sorted(folder.iterdir()) if path.is_dir())
 
 
-def entry_bytes(entry: Path) -> int:
-    """The size of a compiled model or a package; 0 for one that has just gone."""
-    size = 0
-    for path in entry.rglob("*"):
-        with suppress(OSError):
-            size += path.stat().st_size if path.is_file() else 0
-    return size
-
-
 def prune_compiled() -> int:
     """Empty the cache; gives the bytes that are free now. Raises MachineError where something cannot go."""
     freed = 0
     for entry in compiled_entries():
-        size = entry_bytes(entry)
+        size = size_on_disk(entry)
         try:
             shutil.rmtree(entry)
         except OSError as error:

@@ -11,19 +11,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from audio2img.backends.coreml.bundle import Bundle
-from audio2img.backends.coreml.compiled import entry_bytes
 from audio2img.backends.coreml.layout import UNET_CHUNKS
 from audio2img.backends.coreml.process import ModelProcess, ProcessModel
 from audio2img.backends.coreml.runtime import Model, load_part
 from audio2img.backends.protocol import CancelCheck
 from audio2img.errors import CancelledError, ModelError
+from audio2img.files import size_on_disk
 from audio2img.machine import memory_bytes
 
 SELDOM_USED = ("vae_encoder",)  # loaded when the first picture starts from another one
 
-DECODING_BYTES_PER_PIXEL = (
-    1536  # what the decoder holds at its widest: 3 times 256 channels, in half precision
-)
+DECODING_BYTES_PER_PIXEL = 1536  # the decoder at its widest: 3 times 256 channels, in half precision
 USABLE_SHARE = 0.5  # of the machine's memory: the rest is for macOS and other programs
 
 
@@ -125,7 +123,7 @@ class Parts:
         if memory is None:
             return False
         width, height = self.bundle.contract.size
-        weights = sum(entry_bytes(self.bundle.parts[name].path) for name in names)
+        weights = sum(size_on_disk(self.bundle.parts[name].path) for name in names)
         return weights + width * height * DECODING_BYTES_PER_PIXEL <= memory * USABLE_SHARE
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from audio2img.config import cache_dir
+from audio2img.files import size_on_disk
 
 
 def compiled_dir() -> Path:
@@ -19,8 +20,7 @@ def skeletons_dir() -> Path:
 
 def cached_bytes() -> int:
     """The size of both."""
-    files = [path for folder in (compiled_dir(), skeletons_dir()) for path in folder.rglob("*")]
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return size_on_disk(compiled_dir()) + size_on_disk(skeletons_dir())
 
 
 def prune_caches() -> int:

@@ -50,9 +50,9 @@ def _prune_compiled(dry_run: bool) -> dict[str, Any]:
         SUFFIX,
         compiled_dir,
         compiled_entries,
-        entry_bytes,
         prune_compiled,
     )
+    from audio2img.files import size_on_disk
 
     entries = list(compiled_entries())
     n_partial = sum(entry.suffix != SUFFIX for entry in entries)
@@ -60,14 +60,14 @@ def _prune_compiled(dry_run: bool) -> dict[str, Any]:
         "folder": str(compiled_dir()),
         "models": len(entries) - n_partial,
         "interrupted": n_partial,
-        "size_bytes": sum(map(entry_bytes, entries)) if dry_run else prune_compiled(),
+        "size_bytes": sum(map(size_on_disk, entries)) if dry_run else prune_compiled(),
     }
 
 
 def _prune_downloads(dry_run: bool, quiet: bool) -> dict[str, int]:
     from audio2img.cli.downloads import Bars
+    from audio2img.files import size_on_disk
     from audio2img.store.upkeep import (
-        folder_bytes,
         leftover_bytes,
         leftovers,
         prune_downloads,
@@ -77,7 +77,7 @@ def _prune_downloads(dry_run: bool, quiet: bool) -> dict[str, int]:
     found, unfinished = list(leftovers()), unfinished_files()
     with Bars(quiet) as bars:
         if dry_run:
-            freed = sum(leftover_bytes(path) for _, path in found) + sum(map(folder_bytes, unfinished))
+            freed = sum(leftover_bytes(path) for _, path in found) + sum(map(size_on_disk, unfinished))
         else:
             freed = prune_downloads(bars)
     return {"interrupted": len({key for key, _ in found}) + len(unfinished), "size_bytes": freed}

@@ -25,7 +25,6 @@ from audio2img.conversion.converter import (
     find_source,
     finish_folder,
     fit_colours,
-    folder_size,
     make_job,
     new_folder,
     run_worker,
@@ -33,6 +32,7 @@ from audio2img.conversion.converter import (
 from audio2img.conversion.plan import ConversionOptions, ConversionReport, PartReport
 from audio2img.conversion.source import Source
 from audio2img.errors import MachineError, ModelError, UsageError
+from audio2img.files import size_on_disk
 
 Attention = Literal["ORIGINAL", "SPLIT_EINSUM", "SPLIT_EINSUM_V2"]
 FLAGS = {
@@ -103,7 +103,7 @@ def convert_with_apple(
         latent_size = opened.latent_size_of(options.size)
         rgb = fit_colours(work, opened, latent_size) if has_torch else None
         finish_folder(work, opened, name, rgb)
-        size_bytes = folder_size(work)
+        size_bytes = size_on_disk(work)
     return ConversionReport(
         folder=folder,
         model=name,
@@ -140,7 +140,7 @@ def _collect(
     return PartReport(
         part,
         tuple(package.name for package in job.packages()),
-        sum(folder_size(package) for package in job.packages()),
+        sum(size_on_disk(package) for package in job.packages()),
         time.perf_counter() - started,
         **check,
     )

@@ -18,10 +18,10 @@ from audio2img.backends.coreml.compiled import (
     compile_once,
     compiled_dir,
     compiled_entries,
-    entry_bytes,
     prune_compiled,
 )
 from audio2img.errors import MachineError, ModelError
+from audio2img.files import size_on_disk
 
 Asked = list[tuple[str, str]]
 STAND_IN = Path(__file__).parents[2] / "stand_in"
@@ -56,7 +56,7 @@ def test_a_package_is_compiled_once_and_then_found(core_ml_stand_in: Asked, pack
     assert compile_once(package) == first
     assert core_ml_stand_in == [("compile", package.name)]
     assert list(compiled_entries()) == [first]
-    assert entry_bytes(first) > entry_bytes(package)  # the stand-in's holds the package
+    assert size_on_disk(first) > size_on_disk(package)  # the stand-in's holds the package
 
 
 def test_the_same_content_elsewhere_is_the_same_entry(
@@ -141,7 +141,7 @@ def test_a_killed_compilation_leaves_only_what_prune_removes(
     (left,) = (tmp_path / "compiled").iterdir()
     assert left.name.startswith(PARTIAL_PREFIX)
     monkeypatch.setenv("AUDIO2IMG_CACHE", str(tmp_path))
-    size = entry_bytes(left)
+    size = size_on_disk(left)
     assert size > 0
     assert prune_compiled() == size
     assert list((tmp_path / "compiled").iterdir()) == []
