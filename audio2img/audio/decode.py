@@ -12,7 +12,6 @@ import errno
 import logging
 import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from audio2img.audio.recordings import empty_recording, open_recording
 from audio2img.audio.resampling import Resampler, check_rate
 from audio2img.errors import InputError, MachineError, UsageError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
@@ -125,7 +125,7 @@ class _OpenSource:
 def _open_source(source: Source) -> Iterator[_OpenSource]:
     """Open `source` for reading and seeking; what was opened here is closed here."""
     if isinstance(source, (str, os.PathLike)) and os.fspath(source) != "-":
-        with _open_path(Path(source)) as file, _seekable(file, Path(source).name) as seekable:
+        with open_recording(Path(source)) as file, _seekable(file, Path(source).name) as seekable:
             yield _OpenSource(seekable, Path(source).name)
         return
     if isinstance(source, (str, os.PathLike)):
@@ -151,26 +151,6 @@ def _check_is_file_object(source: object) -> None:
         )
 
 
-def _open_path(path: Path) -> BinaryIO:
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a folder, not a recording", "name one audio file in it")
-        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-            raise _empty(str(path))
-        return path.open("rb")
-    except FileNotFoundError:
-        raise InputError(
-            f"no such file: {path}", "check the name; a - in its place reads standard input"
-        ) from None
-    except PermissionError:
-        raise InputError(
-            f"{path} may not be read: permission denied", f"allow it with: chmod u+r '{path}'"
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise InputError(f"{str(path)!r} cannot be opened: {error}", "check the name and the disk") from None
-
-
 @contextmanager
 def _seekable(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
     """`file` itself where it can seek, else a copy: an m4a keeps its index at either end."""
@@ -183,7 +163,7 @@ def _seekable(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
         except (OSError, TypeError) as error:
             raise InputError(f"{name} cannot be read: {error}", "give a file opened in binary mode") from None
         if spool.tell() == 0:
-            raise _empty(name)
+            raise empty_recording(name)
         spool.seek(0)
         yield spool  # type: ignore[misc]  # typeshed: a SpooledTemporaryFile is not quite a BinaryIO
 
@@ -193,10 +173,6 @@ def _can_seek(file: BinaryIO) -> bool:
         return bool(file.seekable())
     except AttributeError:  # a file object of somebody's own that only reads
         return False
-
-
-def _empty(name: str) -> InputError:
-    return InputError(f"{name} is empty", "record it again, or check that it was copied completely")
 
 
 class _ReadOnly:
@@ -270,7 +246,7 @@ def _peek(opened: _OpenSource) -> tuple[bytes, int]:
     if not isinstance(head, bytes):
         raise InputError(f"{opened.name} was opened as text", "open it in binary mode: open(path, 'rb')")
     if not head:
-        raise _empty(opened.name)
+        raise empty_recording(opened.name)
     return head, size_bytes
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audio2img.audio.recordings import check_recording
 from audio2img.config import Settings, expand_path
-from audio2img.errors import InputError, MachineError, UsageError, about_setting, reason_of
+from audio2img.errors import MachineError, UsageError, about_setting
 from audio2img.pipeline.hearing import AudioSource
 from audio2img.pipeline.options import Options
 
@@ -73,21 +74,7 @@ def _check_source(source: AudioSource) -> None:
 
         check_url(source)
     elif isinstance(source, (str, Path)) and str(source) != "-":
-        _check_recording(expand_path(source))
-
-
-def _check_recording(path: Path) -> None:
-    try:
-        path.stat()
-    except FileNotFoundError as error:
-        remedy = "check the name; a - in its place reads standard input"
-        raise InputError(f"no such file: {path}", remedy) from error
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read {path}: {reason_of(error)}", "check the name and its permissions"
-        ) from error
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a recording", "name one audio file in it")
+        check_recording(expand_path(source))
 
 
 def _check_words_around(options: Options) -> None:

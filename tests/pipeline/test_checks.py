@@ -21,6 +21,7 @@ from audio2img.pipeline.checks import check
     [
         ({}, "none.wav", None, InputError, "no such file: none.wav"),
         ({}, ".", None, InputError, "is a folder"),
+        ({}, "empty.wav", None, InputError, "empty.wav is empty"),
         ({"style": "nonesuch"}, None, None, UsageError, "nonesuch"),
         ({"template": "nonesuch"}, None, None, UsageError, "nonesuch"),
         ({"template": "{prompt} in {place}"}, None, None, UsageError, "placeholder {place}"),
@@ -49,11 +50,12 @@ def test_what_is_wrong_is_said_first(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     (tmp_path / "words.txt").write_text("no picture", encoding="utf-8")
+    (tmp_path / "empty.wav").touch()
     with pytest.raises(kind) as caught:
         check(Options(**options), [] if source is None else [source], target)
     assert words in caught.value.message
     assert caught.value.remedy
-    assert [path.name for path in tmp_path.iterdir()] == ["words.txt"], "nothing was made"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.wav", "words.txt"], "nothing was made"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions, not Windows")
