@@ -1,36 +1,28 @@
 """Who draws: a table of backends, of which one is chosen for a model.
 
-A new backend is a room with its row (see `protocol.BackendRow`), and its name in ROWS.
+A new backend is a room with its row (see `table.BackendRow`), and its name in ROWS.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from audio2img.backends.coreml.row import ROW as COREML
-from audio2img.backends.protocol import (
-    BackendRow,
-    CancelCheck,
-    Capabilities,
-    DrawingWishes,
-    ImageBackend,
-    ImageModel,
-    KnownModel,
-    Sizes,
-)
+from audio2img.backends.table import BackendRow, ImageModel, KnownModel
 from audio2img.backends.torch.row import ROW as TORCH
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
 from audio2img.names import did_you_mean
 from audio2img.store.catalog import default_name
 
+if TYPE_CHECKING:
+    from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend
+
 __all__ = [
     "AUTO",
     "ROWS",
     "BackendRow",
-    "Capabilities",
-    "DrawingWishes",
-    "ImageBackend",
     "ImageModel",
     "KnownModel",
-    "Sizes",
     "check_backend_name",
     "check_compute_units",
     "choose_row",

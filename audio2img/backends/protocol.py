@@ -1,16 +1,14 @@
-"""What every backend offers, and the row by which it is found."""
+"""What every backend offers once a model is loaded, and what it can be asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from audio2img.diffusion import ModelDefaults, Pixels
     from audio2img.diffusion.loras import LoraFile
-    from audio2img.errors import Audio2ImgError
     from audio2img.types import ImageRequest, ImageResult, LoraUse
 
 DEFAULT_STRENGTH = 0.6
@@ -201,58 +199,3 @@ class DrawingWishes:
         usual = DrawingWishes()
         changes: dict[str, Any] = {name: getattr(usual, name) for name in names}
         return replace(self, **changes)
-
-
-class ImageModel(Protocol):
-    """A model as a row looks at it, on this machine or still to be fetched.
-
-    format: as the catalogue has it; "" for a model that is known by its path alone. path: its file or
-    folder; None where it has none, or is not here yet. diffusers_path: the same model in that form.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def format(self) -> str: ...
-
-    @property
-    def path(self) -> Path | None: ...
-
-    @property
-    def diffusers_path(self) -> Path | None: ...
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """What is known of a model before it is here: an ImageModel."""
-
-    name: str
-    format: str
-    path: Path | None = None
-    diffusers_path: Path | None = None
-
-
-@dataclass(frozen=True)
-class BackendRow:
-    """A backend in the table.
-
-    name: as a person asks for it. recorded: the names by which its pictures remember it. honours: fields
-    of DrawingWishes that it heeds; others are refused. compute_units: what it can be asked to draw on.
-    default_model: the name of the model that it draws with when none is named.
-    preferred_variant: of a model that comes in
-    several, the one that suits this machine; None where it does not matter.
-    can_draw: None for a model that it draws on this machine; else why not, as the error to raise: a
-    MachineError where only this machine lacks something, a UsageError where it is a model for others.
-    load: raises ModelError for a damaged model, MachineError where this machine lacks something,
-    CancelledError when its last argument, where it can be asked meanwhile, says so.
-    """
-
-    name: str
-    recorded: tuple[str, ...]
-    honours: tuple[str, ...]
-    compute_units: tuple[str, ...]
-    can_draw: Callable[[ImageModel], Audio2ImgError | None]
-    load: Callable[[ImageModel, DrawingWishes, CancelCheck | None], ImageBackend]
-    default_model: Callable[[], str]
-    preferred_variant: Callable[[], str | None] = lambda: None

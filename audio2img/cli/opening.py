@@ -15,7 +15,7 @@ def open_pipeline(wishes: Wishes, display: Display, draws: bool = True) -> Pipel
 
     Raises UsageError, which names the place, for wishes that cannot be.
     """
-    from audio2img.backends import DrawingWishes
+    from audio2img.backends.protocol import DrawingWishes
     from audio2img.pipeline.pipeline import Pipeline
 
     return Pipeline.of(wishes.models(), wishes.drawing() if draws else DrawingWishes(), display)

@@ -19,7 +19,7 @@ from audio2img.pipeline.options import Options
 from audio2img.types import ImageRequest, ImageResult, InitImage, Prompt, SoundSummary, Transcript
 
 if TYPE_CHECKING:
-    from audio2img.backends import ImageBackend
+    from audio2img.backends.protocol import ImageBackend
     from audio2img.output.record import PictureRecord
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, get_args
 from audio2img.backends import KnownModel, choose_row, preferred_variant
 from audio2img.errors import MachineError, UsageError
 from audio2img.files import size_on_disk
-from audio2img.installation import EXTRAS
 from audio2img.machine import missing_packages, this_platform
-from audio2img.store.catalog import default_name, find_row, find_wanted, load_catalog
+from audio2img.store.catalog import default_name, find_wanted, load_catalog, names_here, preferred_of
 from audio2img.store.defaults import why_too_large
 from audio2img.store.receipts import Receipt, installed, installed_models
 from audio2img.store.report import Reporter
-from audio2img.store.rows import Kind, Wanted
+from audio2img.store.rows import Kind, ModelRow, Wanted
 
 if TYPE_CHECKING:
     from audio2img.pipeline.events import Event
@@ -75,8 +74,8 @@ def list_models(kind: Kind | None = None) -> tuple[ModelInfo, ...]:
         raise UsageError(f"there are no models of kind {kind!r}", f"choose from: {', '.join(kinds)}")
     rows = [row for row in load_catalog() if kind in (None, row.kind)]
     models = [Wanted(row, variant) for row in rows for variant in row.variants]
-    here = installed_models()
-    return tuple(_describe(model, here.get(model.key)) for model in models)
+    here, names = installed_models(), names_here()
+    return tuple(_describe(model, here.get(model.key), names) for model in models)
 
 
 def get_model(
@@ -125,23 +124,24 @@ def get_model(
 
 def describe_model(model: Wanted) -> ModelInfo:
     """What there is to know of one model. Nothing is asked of the network."""
-    return _describe(model, installed(model.key))
+    return _describe(model, installed(model.key), names_here())
 
 
-def _describe(model: Wanted, receipt: Receipt | None) -> ModelInfo:
+def _describe(model: Wanted, receipt: Receipt | None, names: Mapping[str, ModelRow]) -> ModelInfo:
+    """names: see catalog.names_here."""
     row, variant = model.row, model.variant
     path = _path_of(model, receipt)
     size = receipt.size_bytes if receipt else size_on_disk(path) if path else variant.download_bytes
     return ModelInfo(
         name=model.name,
-        aliases=tuple(alias for alias in row.aliases if find_row(alias).name == row.name),
+        aliases=tuple(alias for alias in row.aliases if names[alias].name == row.name),
         kind=row.kind,
         format=row.format,
         title=row.title,
         purpose=row.purpose,
         installed=path is not None,
         embedded=bool(row.embedded),
-        default=_is_default(model),
+        default=preferred_of(names[default_name(row.kind)], preferred_variant()).key == model.key,
         why_not=_why_not(model, path),
         path=path,
         size_bytes=size,
@@ -165,10 +165,6 @@ def _path_of(model: Wanted, receipt: Receipt | None) -> Path | None:
     return Path(receipt.model_path) if receipt else None
 
 
-def _is_default(model: Wanted) -> bool:
-    return find_wanted(default_name(model.row.kind), preferred_variant()).key == model.key
-
-
 def _why_not(model: Wanted, path: Path | None) -> str:
     """Of what the machine lacks, the first thing: a system, a package, memory."""
     row = model.row
@@ -179,8 +175,11 @@ def _why_not(model: Wanted, path: Path | None) -> str:
             return error.message
     if this_platform() not in row.platforms:
         return f"{model.name} is for {' and '.join(row.platforms)} only"
-    if row.kind == "sound" and missing_packages(EXTRAS["sounds"]):
-        return f"{model.name} needs the extra sounds, which is not installed"
+    if row.kind == "sound":
+        from audio2img.installation import EXTRAS
+
+        if missing_packages(EXTRAS["sounds"]):
+            return f"{model.name} needs the extra sounds, which is not installed"
     return why_too_large(row)
 
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from audio2img.backends import (
     AUTO,
-    DrawingWishes,
-    ImageBackend,
     check_backend_name,
     default_image_model,
     load_backend,
     preferred_variant,
 )
+from audio2img.backends.protocol import DrawingWishes, ImageBackend
 from audio2img.background import in_background
 from audio2img.errors import CancelledError, ModelError, UsageError, about_setting
 from audio2img.pipeline.call import Call

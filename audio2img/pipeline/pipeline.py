@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from audio2img.backends import DrawingWishes
+from audio2img.backends.protocol import DrawingWishes
 from audio2img.diffusion.loras import parse_lora
 from audio2img.pipeline.events import Event
 from audio2img.pipeline.models import ModelNames, Models

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from audio2img.config import config_dir, expand_path
 from audio2img.errors import ModelError, UsageError
 from audio2img.names import did_you_mean, nearest_names
 from audio2img.store.defaults import this_machine
-from audio2img.store.parse import read_rows
+from audio2img.store.our_models import OUR_MODELS
 from audio2img.store.receipts import installed
 from audio2img.store.rows import VARIANT_MARK, Kind, ModelRow, Variant, Wanted
 
@@ -51,21 +51,21 @@ def load_catalog() -> tuple[ModelRow, ...]:
 
     Raises UsageError that names the file and the row when something is wrong with it.
     """
-    own = read_rows(own_catalog()) if own_catalog().exists() else ()
-    _check_unique(own)
+    if not own_catalog().exists():
+        return OUR_MODELS
+    from audio2img.store.parse import read_rows
+
+    own = read_rows(own_catalog())
+    check_unique(own)
     names = {name for row in own for name in (row.name, *row.aliases)}
-    return own + tuple(row for row in _our_rows() if row.name not in names)
+    return own + tuple(row for row in OUR_MODELS if row.name not in names)
 
 
-@lru_cache(maxsize=1)
-def _our_rows() -> tuple[ModelRow, ...]:
-    rows = read_rows(Path(__file__).with_name("catalog.toml"))
-    _check_unique(rows)
-    return rows
+def check_unique(rows: tuple[ModelRow, ...]) -> None:
+    """Names are unique; an alias may stand for one model on some systems and for another elsewhere.
 
-
-def _check_unique(rows: tuple[ModelRow, ...]) -> None:
-    """Names are unique; an alias may stand for one model on some systems and for another elsewhere."""
+    Raises UsageError.
+    """
     owners: dict[str, ModelRow] = {}
     for row in rows:
         for name in (row.name, *row.aliases):
@@ -97,7 +97,20 @@ def _find_rows(name: str, kind: Kind | None = None) -> list[ModelRow]:
             f"there is no model called {name!r}",
             f"{_choices(name, rows, kind)}; or give a path{here}",
         )
-    return sorted(found, key=lambda row: this_machine().platform not in row.platforms)
+    return _those_for_this_system_first(found)
+
+
+def names_here() -> dict[str, ModelRow]:
+    """Every name and alias, and the row that it means on this machine."""
+    found: dict[str, ModelRow] = {}
+    for row in _those_for_this_system_first(load_catalog()):
+        for name in (row.name, *row.aliases):
+            found.setdefault(name, row)
+    return found
+
+
+def _those_for_this_system_first(rows: Iterable[ModelRow]) -> list[ModelRow]:
+    return sorted(rows, key=lambda row: this_machine().platform not in row.platforms)
 
 
 def _choices(name: str, rows: tuple[ModelRow, ...], kind: Kind | None) -> str:
@@ -121,9 +134,12 @@ def find_wanted(name: str, preferred: str | None = None) -> Wanted:
     Raises ModelError listing the choices.
     """
     row, variant = split_name(name)
-    if variant is None:
-        variant = next((one for one in row.variants if one.name == preferred), row.variants[0])
-    return Wanted(row, variant)
+    return Wanted(row, variant) if variant else preferred_of(row, preferred)
+
+
+def preferred_of(row: ModelRow, preferred: str | None) -> Wanted:
+    """The variant to take where none is named: that called `preferred`, or the first."""
+    return Wanted(row, next((one for one in row.variants if one.name == preferred), row.variants[0]))
 
 
 def split_name(name: str, kind: Kind | None = None) -> tuple[ModelRow, Variant | None]:

@@ -73,10 +73,10 @@ class Variant:
 class ModelRow:
     """One row of a catalogue.
 
-    origin: the file it was read from. embedded: path inside the folder of embedded models, "" for others;
-    embedded_diffusers: that of the same model in diffusers' form, "" where there is none.
-    memory_bytes: what running it takes, roughly. unverified: revisions, sizes or hashes are missing or
-    come from one source alone; `audio2img models verify --remote` asks the mirrors.
+    origin: the file that it was read from; None for ours. embedded: path inside the folder of embedded
+    models, "" for others; embedded_diffusers: that of the same model in diffusers' form, "" where there is
+    none. memory_bytes: what running it takes, roughly. unverified: revisions, sizes or hashes are missing
+    or come from one source alone; `audio2img models verify --remote` asks the mirrors.
     vocabulary: "mini_world" for the models that know nothing else.
     min_probability: of a speech model, the mean token probability under which a segment is not speech.
     """
@@ -88,7 +88,7 @@ class ModelRow:
     purpose: str
     licence: str
     licence_url: str
-    origin: Path
+    origin: Path | None = None
     aliases: tuple[str, ...] = ()
     platforms: tuple[Platform, ...] = EVERYWHERE
     memory_bytes: int = 0

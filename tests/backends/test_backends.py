@@ -9,15 +9,14 @@ import pytest
 
 from audio2img.backends import (
     ROWS,
-    DrawingWishes,
     KnownModel,
-    Sizes,
     check_backend_name,
     choose_row,
     default_image_model,
     load_backend,
     name_of_recorded,
 )
+from audio2img.backends.protocol import DrawingWishes, Sizes
 from audio2img.backends.torch import row as torch_row
 from audio2img.diffusion.loras import LoraFile
 from audio2img.errors import MachineError, UsageError

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from audio2img import AudioClip, CancelledError, Event, NothingToDrawError, Options, Pipeline, UsageError
-from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend, ImageModel
+from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend
+from audio2img.backends.table import ImageModel
 from audio2img.pipeline import models as models_module
 from audio2img.pipeline.models import ModelNames, Models
 from tests.conftest import HeldLoad, wait_until

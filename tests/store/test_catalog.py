@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from audio2img.errors import MachineError, ModelError, UsageError
 from audio2img.store import catalog
 from audio2img.store.defaults import Machine
-from audio2img.store.rows import Wanted
+from audio2img.store.our_models import OUR_MODELS
+from audio2img.store.parse import read_rows
+from audio2img.store.rows import ModelRow, Variant, Wanted
 
 
 def every_variant() -> list[Wanted]:
@@ -28,6 +31,31 @@ def test_it_has_what_was_promised() -> None:
     for name in ("tiny", "base", "base.en", "base-q5_1", "small", "medium", "large-v3", "large-v3-turbo"):
         assert rows[f"whisper-{name}"].kind == "speech"
     assert (rows["silero-vad"].kind, rows["yamnet"].kind) == ("vad", "sound")
+
+
+def as_toml(row: ModelRow) -> dict[str, Any]:
+    """A row of ours as a person would write it into a file."""
+    given = {field: value for field, value in asdict(row).items() if value and field != "variants"}
+    given["mirrors"] = [
+        {"url": one.url} if one.url else {"hub": one.hub, "revision": one.revision} for one in row.mirrors
+    ]
+    variants = [_variant_as_toml(one) for one in row.variants]
+    return given | ({"variant": variants} if row.variants[0].name else variants[0])
+
+
+def _variant_as_toml(variant: Variant) -> dict[str, Any]:
+    given = {field: value for field, value in asdict(variant).items() if value and field != "files"}
+    files = [{"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256} for file in variant.files]
+    return given | {"files": [{key: value for key, value in file.items() if value} for file in files]}
+
+
+def test_our_own_rows_pass_what_a_persons_must(tmp_path: Path) -> None:
+    import tomlkit
+
+    path = tmp_path / "models.toml"
+    path.write_text(tomlkit.dumps({"model": [as_toml(row) for row in OUR_MODELS]}), encoding="utf-8")
+    assert [replace(row, origin=None) for row in read_rows(path)] == list(OUR_MODELS)
+    catalog.check_unique(OUR_MODELS)
 
 
 @pytest.mark.parametrize("wanted", every_variant(), ids=lambda wanted: wanted.name)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from audio2img.backends.protocol import BackendRow, CancelCheck, DrawingWishes, ImageBackend, ImageModel
+from typing import TYPE_CHECKING
+
+from audio2img.backends.table import BackendRow, ImageModel
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
 from audio2img.store.defaults import CORE_ML_IMAGE, EMBEDDED_IMAGE
+
+if TYPE_CHECKING:
+    from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend
 
 FORMAT = "coreml"
 DIFFUSERS_INDEX = "model_index.json"  # what no folder of Core ML models has

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from audio2img.backends.protocol import BackendRow, CancelCheck, DrawingWishes, ImageBackend, ImageModel
+from audio2img.backends.table import BackendRow, ImageModel
 from audio2img.errors import Audio2ImgError, MachineError, UsageError
-from audio2img.installation import how_to_add
 from audio2img.store.defaults import DIFFUSERS_IMAGE, this_machine
+
+if TYPE_CHECKING:
+    from audio2img.backends.protocol import CancelCheck, DrawingWishes, ImageBackend
 
 FORMAT = "diffusers"
 
@@ -22,9 +25,15 @@ def can_draw(model: ImageModel) -> Audio2ImgError | None:
     if not this_machine().has_diffusers:
         return MachineError(
             f"{model.name} is drawn with torch and diffusers, which are not installed",
-            lambda: how_to_add("diffusers"),
+            _how_to_install,
         )
     return None
+
+
+def _how_to_install() -> str:
+    from audio2img.installation import how_to_add
+
+    return how_to_add("diffusers")
 
 
 def load(model: ImageModel, wishes: DrawingWishes, cancelled: CancelCheck | None) -> ImageBackend:

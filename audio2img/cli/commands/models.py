@@ -70,8 +70,15 @@ def _lines_of(model: ModelInfo) -> str:
     texts = [f"{model.kind}: {model.purpose}"]
     if model.why_not:
         texts.append(f"not usable: it {model.why_not.removeprefix(f'{model.name} ')}")
-    lines += [click.wrap_text(text, WIDTH, "    ", "      ") for text in texts]
+    lines += [_wrapped(text) for text in texts]
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> str:
+    """click would load what breaks lines for those too that need no break."""
+    if len(text) + 4 <= WIDTH:
+        return f"    {text}"
+    return click.wrap_text(text, WIDTH, "    ", "      ")
 
 
 def _megabytes(size_bytes: int) -> str:
