@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import shutil
 import subprocess
 import tempfile
@@ -28,7 +27,8 @@ class LiveMicrophone:
 
     def __init__(self, environment: dict[str, str], fifo: Path) -> None:
         self.environment = environment
-        self._waiting: queue.SimpleQueue[NDArray[np.int16]] = queue.SimpleQueue()
+        self._speech = np.zeros(0, "<i2")
+        self._speaking = threading.Lock()
         self._unplugged = threading.Event()
         self._fifo = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         self._feeder = threading.Thread(target=self._feed, daemon=True)
@@ -38,7 +38,13 @@ class LiveMicrophone:
         """Play samples: (n,) float32 at 16 kHz, from now on; comes back at once."""
         times = np.arange(samples.size * 3) / 3
         loud = np.interp(times, np.arange(samples.size), samples)
-        self._waiting.put((loud * 32767).astype("<i2"))
+        with self._speaking:
+            self._speech = np.concatenate([self._speech, (loud * 32767).astype("<i2")])
+
+    def hush(self) -> None:
+        """Say no more of what is being said."""
+        with self._speaking:
+            self._speech = np.zeros(0, "<i2")
 
     def unplug(self) -> None:
         """No more sound, not even noise."""
@@ -48,14 +54,12 @@ class LiveMicrophone:
     def _feed(self) -> None:
         rng = np.random.default_rng(5)
         n_block = int(RATE * BLOCK_S)
-        current = np.zeros(0, "<i2")
         due = time.monotonic()
         while not self._unplugged.is_set():
-            if not current.size and not self._waiting.empty():
-                current = self._waiting.get()
             noise = (rng.standard_normal(n_block) * NOISE * 32767).astype("<i2")
-            noise[: current[:n_block].size] += current[:n_block]
-            current = current[n_block:]
+            with self._speaking:
+                noise[: self._speech.size] += self._speech[:n_block]
+                self._speech = self._speech[n_block:]
             with contextlib.suppress(BlockingIOError):  # nobody listens, so nothing is lost
                 os.write(self._fifo, noise.tobytes())
             due += BLOCK_S
@@ -78,6 +82,7 @@ def live_microphone() -> Iterator[LiveMicrophone]:
         modules = (
             f"module-native-protocol-unix socket={folder / 'native'} auth-anonymous=1",
             f"module-pipe-source source_name=mic file={folder / 'fifo'} format=s16le rate={RATE} channels=1",
+            "module-null-sink sink_name=loudspeaker",  # without one, Firefox hears nothing
         )
         loads = [part for module in modules for part in ("-L", module)]
         options = ("-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes")

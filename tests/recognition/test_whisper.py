@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -26,6 +26,7 @@ from audio2img.recognition.speech_windows import Window
 from audio2img.recognition.whisper import WhisperRecognizer, _segment_in
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 from tests.recognition.conftest import ModelFile
+from tests.speech_synthesis import synthesize
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +45,7 @@ def demo_clip(demo_audio):
 @pytest.fixture(scope="session")
 def say(tmp_path_factory):
     """Speech from a real synthesizer, of another voice and speed than the demo's."""
-    if shutil.which("espeak-ng") is None:
-        pytest.skip("needs the speech synthesizer espeak-ng: apt install espeak-ng")
-    from audio2img.audio import decode_audio
-
-    def speak(text, voice="en-us", speed=150):
-        path = tmp_path_factory.mktemp("speech") / "said.wav"
-        subprocess.run(["espeak-ng", "-v", voice, "-s", str(speed), "-w", str(path), text], check=True)
-        return decode_audio(path)
-
-    return speak
+    return functools.partial(synthesize, tmp_path_factory.mktemp("speech") / "said.wav")
 
 
 def noise(duration_s, amplitude, seed=0):
