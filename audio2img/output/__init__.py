@@ -5,6 +5,7 @@ from audio2img.output.pictures import (
     format_of,
     newest_picture,
     read_ignored,
+    read_own_record,
     read_record,
     write_picture,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "model_places",
     "newest_picture",
     "read_ignored",
+    "read_own_record",
     "read_record",
     "write_picture",
 ]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from audio2img.output.memory import Memory, make_exif, opened, read_comment
 from audio2img.output.record import PictureRecord
@@ -45,9 +44,9 @@ def encode_jpeg(pixels: Pixels, record: PictureRecord) -> bytes:
     return buffer.getvalue()
 
 
-def read_jpeg(path: Path) -> Memory:
-    """What the JPEG at `path` remembers. Raises InputError when it cannot be read."""
-    with opened(path, "JPEG") as image:
+def read_jpeg(file: BinaryIO, name: str) -> Memory:
+    """What a JPEG remembers. Raises InputError when it cannot be read."""
+    with opened(file, name, "JPEG") as image:
         bodies: list[bytes] = [body for name, body in getattr(image, "applist", ()) if name == "APP1"]
         packet = next((body[len(_XMP) :] for body in bodies if body.startswith(_XMP)), b"")
         record = record_in(packet)

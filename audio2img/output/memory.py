@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from audio2img.errors import InputError
 from audio2img.output.parameters import format_parameters, without_controls
@@ -63,23 +63,23 @@ def read_comment(image: Image) -> str:
 
 
 @contextmanager
-def opened(path: Path, kind: str) -> Iterator[Image]:
-    """The file at `path`, read by Pillow as far as its metadata, without its pixels.
+def opened(file: BinaryIO, name: str, *kinds: str) -> Iterator[Image]:
+    """A picture file, read by Pillow as far as its metadata, without its pixels.
 
-    kind: Pillow's name of the format. Raises InputError for whatever cannot be read in it, also inside
-    the `with`.
+    name: of the file, for messages; kinds: the formats it may have, as Pillow calls them. Raises
+    InputError for whatever cannot be read in it, also inside the `with`.
     """
     from PIL import Image
 
     remedy = "use another copy of the picture"
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MB", remedy)
+        if file.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
+            raise InputError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MB", remedy)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of many pixels, which nobody unpacks, and of odd metadata
-            with Image.open(path, formats=[kind]) as image:
+            with Image.open(file, formats=kinds) as image:
                 yield image
     except InputError:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged metadata
-        raise InputError(f"{path} is damaged: {error}", remedy) from error
+        raise InputError(f"{name} is damaged: {error}", remedy) from error

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from audio2img.config import expand_path
 from audio2img.errors import InputError, UsageError, reason_of
@@ -33,7 +33,11 @@ class PictureFormat:
     suffixes: tuple[str, ...]
     is_one: Callable[[bytes], bool]
     encode: Callable[[Pixels, PictureRecord], bytes]
-    read: Callable[[Path], Memory]
+    read: Callable[[BinaryIO, str], Memory]
+
+    @property
+    def media_type(self) -> str:
+        return f"image/{self.name.lower()}"
 
 
 FORMATS = (
@@ -108,6 +112,25 @@ def read_record(path: str | Path) -> PictureRecord:
     return PictureRecord.from_json(memory.record) if memory.record else parse_parameters(memory.parameters)
 
 
+def read_own_record(file: BinaryIO, name: str) -> PictureRecord:
+    """How a picture that audio2img wrote was made, read from an open file alone.
+
+    name: of the file, for messages. Raises InputError for every other file, and when it is not whole.
+    """
+    memory = _memory_in(file, name)
+    if not memory.record:
+        raise InputError(f"audio2img did not write {name}", "give a picture that audio2img wrote")
+    return PictureRecord.from_json(memory.record)
+
+
+def recognize(file: BinaryIO) -> PictureFormat | None:
+    """The format that a file claims to have by its first bytes; stays at its beginning. Raises OSError."""
+    file.seek(0)
+    head = file.read(16)
+    file.seek(0)
+    return next((one for one in FORMATS if one.is_one(head)), None)
+
+
 def read_ignored(path: str | Path) -> tuple[str, ...]:
     """What the picture at `path` says of its making that we cannot do again: "Clip skip: 2".
 
@@ -136,17 +159,29 @@ def _read_memory(path: str | Path) -> Memory:
     picture = expand_path(path)
     try:
         regular_size(picture)
-        with picture.open("rb") as file:
-            head = file.read(16)
+        file = picture.open("rb")
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {picture}: {reason_of(error)}", "check the path") from error
-    form = next((one for one in FORMATS if one.is_one(head)), None)
-    if form is None:
-        raise InputError(f"{picture} is not a PNG, JPEG or WebP picture", "give one that audio2img wrote")
-    memory = form.read(picture)
+        raise _unreadable(str(picture), error) from error
+    with file:
+        return _memory_in(file, str(picture))
+
+
+def _memory_in(file: BinaryIO, name: str) -> Memory:
+    """The texts of an open picture, not all of them empty."""
+    try:
+        form = recognize(file)
+        if form is None:
+            raise InputError(f"{name} is not a PNG, JPEG or WebP picture", "give one that audio2img wrote")
+        memory = form.read(file, name)
+    except OSError as error:
+        raise _unreadable(name, error) from error
     if not (memory.record or memory.parameters):
         raise InputError(
-            f"{picture} does not say how it was made",
+            f"{name} does not say how it was made",
             "give a picture that audio2img wrote and no other program saved",
         )
     return memory
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(f"cannot read {name}: {reason_of(error)}", "check the path")

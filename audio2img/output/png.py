@@ -7,8 +7,7 @@ is what a picture is drawn again from.
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from audio2img.output.chunks import SIGNATURE, read_texts
 from audio2img.output.memory import Memory
@@ -50,9 +49,9 @@ def encode_png(pixels: Pixels, record: PictureRecord) -> bytes:
     return buffer.getvalue()
 
 
-def read_png(path: Path) -> Memory:
-    """What the PNG at `path` remembers. Raises InputError when it is not a whole PNG."""
-    texts = read_texts(path)
+def read_png(file: BinaryIO, name: str) -> Memory:
+    """What a PNG remembers. Raises InputError when it is not a whole PNG, and OSError."""
+    texts = read_texts(file, name)
     return Memory(texts.get(RECORD_KEYWORD, ""), texts.get(PARAMETERS_KEYWORD, ""))
 
 

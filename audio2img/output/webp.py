@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from audio2img.errors import MachineError, UsageError
 from audio2img.output.memory import Memory, make_exif, opened, read_comment
@@ -42,7 +41,7 @@ def encode_webp(pixels: Pixels, record: PictureRecord) -> bytes:
     return buffer.getvalue()
 
 
-def read_webp(path: Path) -> Memory:
-    """What the WebP at `path` remembers. Raises InputError when it cannot be read."""
-    with opened(path, "WEBP") as image:
+def read_webp(file: BinaryIO, name: str) -> Memory:
+    """What a WebP remembers. Raises InputError when it cannot be read."""
+    with opened(file, name, "WEBP") as image:
         return Memory(record_in(image.info.get("xmp", b"")), read_comment(image))

@@ -195,7 +195,8 @@ def test_a_picture_of_the_web_ui_tells_what_it_knows(tmp_path: Path) -> None:
 
 
 def test_all_texts_are_listed(image: ImageResult, record: PictureRecord, tmp_path: Path) -> None:
-    texts = read_texts(write_picture(image, record, tmp_path))
+    with write_picture(image, record, tmp_path).open("rb") as file:
+        texts = read_texts(file, "a.png")
     assert set(texts) == {"parameters", "XML:com.adobe.xmp", "audio2img"}
 
 
