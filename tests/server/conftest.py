@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audio2img.output import PictureRecord, write_picture
+from audio2img.types import ImageRequest, ImageResult, Segment, Transcript
+
+Draw = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    """Writes a small picture of ours to a path: `draw(folder / "a.png", "a red house", at_s=5)`.
+
+    at_s: when it says it was written.
+    """
+
+    def draw(path: Path, prompt: str = "a red house", *, said: str = "", at_s: int | None = None) -> Path:
+        pixels = np.random.RandomState(0).randint(0, 256, (24, 32, 3)).astype(np.uint8)
+        request = ImageRequest(prompt, "blurry", seed=42, steps=12, guidance_scale=6.5)
+        image = ImageResult(pixels, request, "mini", "0123456789abcdef" * 4, "reference")
+        transcript = Transcript((Segment(0, 1, said),), "en", 0.9, "transcribe", "tiny") if said else None
+        written = write_picture(image, PictureRecord.of(image, transcript=transcript), path)
+        assert written == path
+        if at_s is not None:
+            os.utime(path, (at_s, at_s))
+        return path
+
+    return draw
