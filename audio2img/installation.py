@@ -27,6 +27,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sounds": ("ai_edge_litert",),
     "diffusers": ("torch", "diffusers", "peft"),
     "convert": ("torch", "diffusers", "sklearn"),
+    "web": ("starlette", "uvicorn", "websockets"),
 }
 DEFAULT_PREFIX = Path("~/.local")
 RECEIPT = Path("share", NAME, "install.json")  # of `make install`, below its prefix

@@ -22,6 +22,7 @@ COMMANDS = {
     "transcribe": ("transcribe", "Speech to text."),
     "classify": ("classify", "Name the sounds in a recording."),
     "generate": ("generate", "Text to picture."),
+    "serve": ("serve", "The page where one speaks and sees."),
     "show": ("show", "How a picture was made."),
     "models": ("models", "The models there are."),
     "styles": ("styles", "The styles and templates there are."),

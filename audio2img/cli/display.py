@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audio2img.cli.text import shorten
-from audio2img.cli.wording import as_options
+from audio2img.wording import as_options
 
 if TYPE_CHECKING:
     from rich.console import Console

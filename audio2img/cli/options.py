@@ -128,7 +128,7 @@ output_option = click.option(
 
 open_option = click.option("--open", "open_after", is_flag=True, help="Open the picture when it is done.")
 
-picture_options = _together(
+_which_model = _together(
     click.option(
         "--model",
         metavar="NAME|PATH",
@@ -143,6 +143,43 @@ picture_options = _together(
         show_default="auto",
         help="auto, coreml or diffusers.",
     ),
+)
+
+_how_it_runs = _together(
+    click.option(
+        "--compute-units",
+        metavar="NAME",
+        show_default="by the machine",
+        help="Core ML: ALL, CPU_AND_GPU, CPU_AND_NE or CPU_ONLY. diffusers: cuda, mps or cpu.",
+    ),
+    click.option(
+        "--low-memory/--no-low-memory",
+        default=None,
+        help="Hold one part of the model at a time; on its own where memory is small.",
+    ),
+    click.option(
+        "--precision", metavar="NAME", show_default="by the machine", help="diffusers: half or full."
+    ),
+    click.option(
+        "--compile/--no-compile",
+        "compile",
+        default=None,
+        help="diffusers: let torch compile the model, once; faster from the second picture on.",
+    ),
+    click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="PATH[:WEIGHT]",
+        shell_complete=completions.files,
+        help="diffusers: add a LoRA file; may be repeated.",
+    ),
+)
+
+image_model_options = _together(_which_model, _how_it_runs)
+
+picture_options = _together(
+    _which_model,
     click.option("--steps", type=int, metavar="N", show_default=BY_THE_MODEL, help="Denoising steps."),
     click.option(
         "--guidance",
@@ -207,34 +244,7 @@ picture_options = _together(
         show_default="cut",
         help="Words beyond the model's window: cut them off, or draw from all.",
     ),
-    click.option(
-        "--compute-units",
-        metavar="NAME",
-        show_default="by the machine",
-        help="Core ML: ALL, CPU_AND_GPU, CPU_AND_NE or CPU_ONLY. diffusers: cuda, mps or cpu.",
-    ),
-    click.option(
-        "--low-memory/--no-low-memory",
-        default=None,
-        help="Hold one part of the model at a time; on its own where memory is small.",
-    ),
-    click.option(
-        "--precision", metavar="NAME", show_default="by the machine", help="diffusers: half or full."
-    ),
-    click.option(
-        "--compile/--no-compile",
-        "compile",
-        default=None,
-        help="diffusers: let torch compile the model, once; faster from the second picture on.",
-    ),
-    click.option(
-        "--lora",
-        "loras",
-        multiple=True,
-        metavar="PATH[:WEIGHT]",
-        shell_complete=completions.files,
-        help="diffusers: add a LoRA file; may be repeated.",
-    ),
+    _how_it_runs,
     click.option(
         "--previews/--no-previews",
         default=True,

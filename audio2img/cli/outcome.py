@@ -9,12 +9,12 @@ import click
 
 from audio2img.cli.streams import ReaderGone, ResultsLostError
 from audio2img.cli.text import clean_json, shorten
-from audio2img.cli.wording import as_options, as_typed
 from audio2img.errors import Audio2ImgError, CancelledError, InputError, MachineError, NothingToDrawError
+from audio2img.faults import as_told
+from audio2img.wording import as_options, as_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
     from types import TracebackType
 
 INTERRUPTED = 130
@@ -96,12 +96,8 @@ class Outcome:
             return self._say(error.format_message(), "", error.exit_code)
         if isinstance(error, CancelledError):
             self.leaves_work = error.leaves_work
-        if isinstance(error, Audio2ImgError):
-            return self._say(self._with_origin(error), as_options(error.remedy), error.exit_code)
-        if _is_out_of_memory(error):
-            remedy = "close other programs, or take smaller models"
-            return self._say("there is not enough memory for this", remedy, MachineError.exit_code)
-        return self._say(f"a fault of ours: {error!r}", f"details: {_log(error)}", 1)
+        told = as_told(error)
+        return self._say(self._with_origin(told), as_options(told.remedy), told.exit_code)
 
     def _with_origin(self, error: Audio2ImgError) -> str:
         """The message; where it is about a value that was set elsewhere, with the place to change it."""
@@ -144,33 +140,3 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Also where a library has no room to be loaded, which Python takes for a failed import."""
-    words = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, (ImportError, OSError)) and any(word in str(error) for word in words)
-    )
-
-
-def _log(error: BaseException) -> Path | str:
-    import platform
-    import time
-    import traceback
-
-    from audio2img import __version__
-    from audio2img.config import log_file
-
-    try:
-        path = log_file()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-            when = time.strftime("%Y-%m-%d %H:%M:%S")
-            log.write(
-                f"{when} audio2img {__version__} Python {platform.python_version()} {platform.platform()}\n"
-            )
-            log.writelines(traceback.format_exception(error))
-    except (OSError, Audio2ImgError):
-        return "run it again with --verbose"
-    return path

@@ -25,9 +25,14 @@ from audio2img.store.catalog import ResolvedModel
 from audio2img.types import AudioClip, ImageRequest, SoundEvents, SoundSummary, Transcript
 
 if TYPE_CHECKING:
+    from audio2img.backends.protocol import Capabilities
+    from audio2img.diffusion import ModelDefaults
     from audio2img.output.record import PictureRecord
 
 SOUNDS_REMEMBERED = 10  # categories that a picture's record holds
+
+Watch = Callable[[NDArray[np.float32]], None]
+"""Is shown every block of (n,) float32 at 16 kHz as it passes."""
 
 OnPicture = Callable[[Drawing], None]
 """Gets each picture as soon as it is finished, as a Drawing of its own; what it raises ends the call."""
@@ -137,6 +142,12 @@ class Session:
         with self._call() as call:
             return Painter(self.models, call).find_identity()
 
+    def describe_image_model(self) -> tuple[Capabilities, ModelDefaults]:
+        """What the image model can do, and how it draws where nobody says; loads the model."""
+        with self._call() as call:
+            backend = self.models.image(call).backend
+            return backend.capabilities, backend.defaults
+
     def preload(self) -> None:
         """Start loading the image model in the background, if that has not happened yet."""
         self.models.preload()
@@ -225,14 +236,14 @@ class Session:
             return Hearing(self.models, call).hear(live, options, on_clip)
 
     def recognize(
-        self, audio: AudioSource, options: Options = Options()
+        self, audio: AudioSource, options: Options = Options(), watch: Watch | None = None
     ) -> tuple[Transcript | None, SoundEvents | None]:
         """What is said in `audio` and which sounds are in it, as far as `options.hear` asks for them.
 
-        See `hearing.Hearing.recognize`. Raises what `transcribe` and `classify` raise.
+        watch: see `classify`. See `hearing.Hearing.recognize`. Raises what `transcribe` and `classify` raise.
         """
         with self._call() as call:
-            return Hearing(self.models, call).recognize(audio, options)
+            return Hearing(self.models, call).recognize(audio, options, watch=watch)
 
     def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""
@@ -243,7 +254,7 @@ class Session:
         self,
         audio: AudioSource,
         max_results: int | None = None,
-        watch: Callable[[NDArray[np.float32]], None] | None = None,
+        watch: Watch | None = None,
     ) -> SoundEvents:
         """Which sounds are in `audio`, in constant memory however long a file is.
 
@@ -261,13 +272,15 @@ class Session:
         sounds: SoundSummary | None = None,
         *,
         on_picture: OnPicture | None = None,
+        origin: Origin = Origin(),
     ) -> Drawing:
         """Pictures of what `text` describes, spoken style and all ("please draw a red house").
 
         sounds: what was heard besides, or with an empty text instead; it becomes a part of the scene.
+        origin: what the pictures shall remember of where the words came from.
         """
         with self._call() as call:
-            return Painter(self.models, call, on_picture).generate(text, options, sounds)
+            return Painter(self.models, call, on_picture, origin).generate(text, options, sounds)
 
     def draw(
         self,

@@ -1,2 +1,4 @@
-"""The studio: a page in the browser where one speaks and sees, served by this machine to the person
-who sits at it."""
+"""The server: one process with one queue, and its doors: the page.
+
+It needs the extra `web`; `serving.serve` runs it.
+"""

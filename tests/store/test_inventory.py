@@ -10,11 +10,11 @@ import pytest
 from audio2img import Event, MachineError, ModelError, ModelInfo, UsageError, get_model, list_models
 from audio2img.backends.coreml import apple, units
 from audio2img.backends.torch import row as torch_row
-from audio2img.cli.wording import as_options
 from audio2img.pipeline import inventory
 from audio2img.store import catalog, defaults
 from audio2img.store.defaults import Machine
 from audio2img.store.receipts import installed
+from audio2img.wording import as_options
 
 HUB_ROW = 'mirrors = [{ hub = "someone/speech" }]\nfiles = [{ path = "ggml-x.bin" }]\nabout_bytes = 300_000'
 

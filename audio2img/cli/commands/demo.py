@@ -39,11 +39,11 @@ def command(as_json: bool, open_after: bool, quiet: bool, verbose: bool, wishes:
     from audio2img.cli.finished import Finished
     from audio2img.cli.job import run_job
     from audio2img.cli.next_steps import next_steps
-    from audio2img.cli.wording import as_typed
     from audio2img.config import embedded_models_dir
     from audio2img.pipeline import Pipeline
     from audio2img.pipeline.options import Options
     from audio2img.store.defaults import this_machine
+    from audio2img.wording import as_typed
 
     options = Options(seed=wishes.seed)
     sentence = embedded_models_dir() / "demo.flac"

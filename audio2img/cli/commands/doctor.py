@@ -9,8 +9,8 @@ import click
 from audio2img.cli.help import Command
 from audio2img.cli.options import json_option, talk_options
 from audio2img.cli.results import print_json
-from audio2img.cli.wording import as_options, as_typed
 from audio2img.errors import MachineError
+from audio2img.wording import as_options, as_typed
 
 if TYPE_CHECKING:
     from audio2img.diagnosis.checks import Check

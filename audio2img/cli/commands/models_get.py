@@ -73,10 +73,10 @@ def wanted_models(names: tuple[str, ...]) -> list[Wanted]:
 
 def _say_what_draws() -> None:
     """What a person waits for in vain who takes the defaults where nothing but the embedded model draws."""
-    from audio2img.cli.wording import as_typed
     from audio2img.installation import how_to_add
     from audio2img.store.catalog import default_name
     from audio2img.store.defaults import EMBEDDED_IMAGE
+    from audio2img.wording import as_typed
 
     if default_name("image") != EMBEDDED_IMAGE:
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from audio2img.cli.wording import as_options
+from audio2img.wording import as_options
 
 
 @pytest.mark.parametrize(

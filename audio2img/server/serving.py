@@ -1,0 +1,146 @@
+"""From a studio to a server: an address, a token, and uvicorn until somebody ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from audio2img.errors import MachineError, UsageError
+from audio2img.server.app import make_app
+from audio2img.server.guard import Door
+from audio2img.server.studio import Limits, Studio
+
+if TYPE_CHECKING:
+    from audio2img.pipeline.wishes import Wishes
+
+MOST_CONNECTIONS = 512
+MAX_BLOCK_BYTES = 1 << 20  # of one message over the socket
+BACKLOG = 256
+NO_TOKEN = "none"
+
+
+def serve(
+    wishes: Wishes,
+    pictures: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    token: str | None = None,
+    public: str = "",
+    on_ready: Callable[[str], None] = lambda address: None,
+    limits: Limits = Limits(),
+) -> None:
+    """Serve the page until the process is asked to end (Ctrl-C, SIGTERM).
+
+    port: 0 takes a free one. token: what opens the page, "none" for no token, None for one made up now.
+    public: the name under which others reach the server, through a proxy.
+    on_ready: gets the address to open, once there is somebody to answer.
+
+    Raises MachineError for an address that cannot be had, UsageError for a token that does not fit into one,
+    ModelError when the usual models cannot be found.
+    """
+    listening = _listen(host, port)
+    with listening:
+        door = Door(host, listening.getsockname()[1], _check_token(token), public.lower())
+        _make_folder(pictures)
+        studio = Studio(wishes, pictures, limits)
+        try:
+            studio.hands.preload()
+            asyncio.run(_run(studio, door, listening, on_ready))
+        finally:
+            studio.close()
+
+
+async def _run(studio: Studio, door: Door, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
+    config = uvicorn.Config(
+        make_app(studio, door),  # type: ignore[arg-type]
+        log_level="warning",
+        lifespan="off",
+        limit_concurrency=MOST_CONNECTIONS,
+        ws_max_size=MAX_BLOCK_BYTES,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        server.should_exit = True
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(one, end)
+        except NotImplementedError:  # Windows
+            signal.signal(one, lambda *_: loop.call_soon_threadsafe(end))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        on_ready(address_of(door))
+    await serving
+
+
+class _Server(uvicorn.Server):
+    """Whoever runs it hears the signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def address_of(door: Door) -> str:
+    """What to open in a browser."""
+    token = f"?token={door.token}" if door.token else ""
+    if door.public:
+        return f"https://{door.public}/{token}"
+    host = "127.0.0.1" if door.host in ("0.0.0.0", "::") else door.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{door.port}/{token}"
+
+
+def _check_token(token: str | None) -> str:
+    if token is None:
+        return secrets.token_urlsafe(16)
+    if token == NO_TOKEN:
+        return ""
+    if len(token) < 8 or not token.isascii() or not token.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(
+            "that token cannot stand in an address",
+            "take 8 or more letters, digits, - or _; leave --token out for one that is made up",
+        )
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises MachineError for a port that is taken, or an address that is none of this machine."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise MachineError(
+                f"something else is listening at {host}:{port} already, perhaps another audio2img serve",
+                "open that one, or take another port: `port=0` finds a free one",
+            ) from error
+        raise MachineError(
+            f"nobody can be listened to at {host}:{port}: {error.strerror or error}",
+            "leave `host` out for this machine alone, or give another `port`",
+        ) from error
+
+
+def _make_folder(pictures: Path) -> None:
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(
+            f"the folder for pictures {pictures} cannot be made: {error.strerror}",
+            "choose another one: `output=FOLDER`",
+        ) from error
