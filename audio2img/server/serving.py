@@ -62,7 +62,7 @@ def serve(
 
 async def _run(studio: Studio, door: Door, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
     config = uvicorn.Config(
-        make_app(studio, door),  # type: ignore[arg-type]
+        make_app(studio, door),
         log_level="warning",
         lifespan="off",
         limit_concurrency=MOST_CONNECTIONS,

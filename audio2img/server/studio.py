@@ -268,7 +268,7 @@ class Studio:
     def _live(self, sound: IncomingSound, is_timed: bool = False) -> LiveInput:
         """is_timed: to the end of the sound, instead of until somebody has fallen silent."""
         given = {"silence_s": self.wishes.silence, "limit_s": self.wishes.limit}
-        times = {name: value for name, value in given.items() if value is not None}
+        times: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         live = LiveInput(chunks=sound.chunks(), stop=lambda: sound.is_over, **times)
         return replace(live, seconds=live.limit_s) if is_timed else live
 

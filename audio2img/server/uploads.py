@@ -1,4 +1,4 @@
-"""What visitors bring: recordings, and pictures to start from; in the pictures folder, and gone afterwards."""
+"""What visitors bring: recordings, and pictures to start from; gone when they were used."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Uploads:
         self._kept: set[Path] = set()
 
     def new_recording(self, name: str) -> BinaryIO:
-        """An empty file to fill, without a name in the folder where the system knows such; it is called `name`.
+        """An empty file to fill, which the system removes when it is closed; messages call it `name`.
 
         Raises MachineError.
         """
         try:
-            file = tempfile.TemporaryFile(dir=self._folder, prefix=".audio2img-", buffering=1 << 16)
+            file = tempfile.TemporaryFile(dir=self._folder, prefix=".audio2img-")  # noqa: SIM115
         except OSError as error:
             raise _full(self._folder, error) from error
         raw = getattr(file, "raw", None)
