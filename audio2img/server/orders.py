@@ -155,6 +155,8 @@ def _text(table: Mapping[str, Any], name: str, most: int = 1000) -> str:
         return ""
     if not isinstance(value, str):
         raise UsageError(f"`{name}` is a text, not {str(value)[:40]!r}", "give a text")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise UsageError(f"`{name}` holds half a letter", "write it again")
     if len(value) > most:
         raise UsageError(f"`{name}` is longer than {most:,} letters", "say it in fewer words")
     return value

@@ -269,7 +269,7 @@ class Studio:
         """is_timed: to the end of the sound, instead of until somebody has fallen silent."""
         given = {"silence_s": self.wishes.silence, "limit_s": self.wishes.limit}
         times: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        live = LiveInput(chunks=sound.chunks(), stop=lambda: sound.is_over, **times)
+        live = LiveInput(chunks=sound.chunks(), **times)
         return replace(live, seconds=live.limit_s) if is_timed else live
 
     def _go_on(self, visitor: Visitor, job: Job, order: HearOrder, heard: Heard) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from audio2img.audio.decode import decode_audio
 from audio2img.output import PictureRecord, write_picture
 from audio2img.types import ImageRequest, ImageResult, Segment, Transcript
+from tests.server.clients import Server, run_server
 
 Draw = Callable[..., Path]
 
@@ -32,3 +34,16 @@ def draw() -> Draw:
         return path
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def demo_pcm() -> bytes:
+    """The demo's sentence as little-endian int16 at 16 kHz, with 2 s of silence after it."""
+    clip = decode_audio(Path(__file__).parents[2] / "models" / "mini" / "demo.flac")
+    samples = (clip.samples * 32767).astype("<i2").tobytes()
+    return samples + bytes(2 * 16_000 * 2)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from run_server(tmp_path_factory.mktemp("studio"))
