@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audio2img.errors import Audio2ImgError, MachineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def as_told(error: BaseException) -> Audio2ImgError:

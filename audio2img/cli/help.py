@@ -11,6 +11,7 @@ from audio2img.cli.numbers import NumberRange
 
 # heading -> the options under it, by the names of their parameters; those of one command only stand first
 HEADINGS = {
+    "Where": ("host", "port", "open_page", "token", "public"),
     "Sound in": ("picture", "watched", "device", "seconds", "silence", "limit", "keep_audio"),
     "Words": ("speech_model", "language", "translate", "initial_prompt", "threads"),
     "Sounds": ("hear", "sound_model"),

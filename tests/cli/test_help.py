@@ -33,7 +33,7 @@ GROUPS = [path for path, command in COMMANDS.items() if isinstance(command, clic
 NOTHING_WITHOUT = {
     "picture", "watched", "initial_prompt", "style", "template", "negative", "init_image", "loras", "seconds",
     "plot", "group_size", "recipe", "recipe_name", "prompts", "dest", "given_command", "wanted",
-    "model of doctor",
+    "model of doctor", "public",
 }  # fmt: skip
 
 

@@ -10,10 +10,10 @@ import click
 from audio2img.cli.help import Command
 from audio2img.cli.numbers import NumberRange
 from audio2img.cli.options import (
-    hear_options,
     image_model_options,
     offline_option,
     output_option,
+    sound_model_option,
     speech_options,
     takes_wishes,
     talk_options,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--public", metavar="HOST", help="The name under which others reach it, through a proxy.")
 @speech_options
-@hear_options
+@sound_model_option
 @image_model_options
 @output_option
 @offline_option
