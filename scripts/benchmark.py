@@ -22,6 +22,7 @@ from pathlib import Path
 import bench_diffusers
 import bench_listening
 import bench_models
+import bench_server
 import bench_sounds
 import click
 import numpy as np
@@ -131,6 +132,11 @@ def choose(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Callable
         "memory-apple": lambda: bench_models.apple_memory(folder),
         "first-step-cold": lambda: bench_models.first_step(folder, is_first_run=True),
         "first-step": lambda: bench_models.first_step(folder, is_first_run=False),
+        "server-import": bench_server.importing,
+        "server-words": lambda: bench_server.speaking(folder, "words"),
+        "server-picture": lambda: bench_server.speaking(folder, "picture"),
+        "server-tabs": lambda: bench_server.memory_of_tabs(folder),
+        "server-jobs": lambda: bench_server.leftovers(folder),
     }
     if unknown := set(names) - set(table):
         raise click.UsageError(f"no benchmark called {', '.join(unknown)}; there are: {', '.join(table)}")

@@ -19,7 +19,6 @@ from starlette.websockets import WebSocket
 from audio2img.errors import Audio2ImgError, InputError, UsageError
 from audio2img.faults import as_told
 from audio2img.output.pictures import read_own_record
-from audio2img.prompt import revise
 from audio2img.server.gallery import NotInGalleryError, settings_of
 from audio2img.server.guard import App, Door, Guard
 from audio2img.server.jobs import Visitor, as_table
@@ -174,6 +173,8 @@ class Routes:
         return JSONResponse({"stopped": stopped})
 
     async def revise(self, request: Request) -> Response:
+        from audio2img.prompt import revise
+
         table = read_json(await _body(request, MAX_ORDER_BYTES))
         prompt, said = (str(table.get(name, ""))[:MAX_PROMPT] for name in ("prompt", "said"))
         model = table.get("model")

@@ -21,7 +21,6 @@ from audio2img.pipeline.drawing import Drawing, Origin
 from audio2img.pipeline.live import LiveInput
 from audio2img.pipeline.models import Models
 from audio2img.pipeline.options import Options
-from audio2img.prompt import revise
 from audio2img.server.gallery import Gallery
 from audio2img.server.hands import Hands
 from audio2img.server.incoming import IncomingSound
@@ -296,6 +295,8 @@ class Studio:
 
     def _revise(self, job: Job, order: DrawOrder, words: str, in_mini_world: bool) -> DrawOrder | None:
         """The order with its words changed as was said; None where nothing was."""
+        from audio2img.prompt import revise
+
         revision = revise(order.prompt, words, in_mini_world=in_mini_world)
         job.change(revised={"prompt": revision.prompt, "negative": revision.negative, "note": revision.note})
         if not revision.changed:
