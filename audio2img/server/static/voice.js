@@ -1,0 +1,136 @@
+// The microphone: permission, choice of device, level, and its blocks in order.
+
+const BACKLOG_BYTES = 64 * 1024;  // under way to the server; more waits here, and none is dropped
+const LOOK_AGAIN_MS = 50;
+export const SILENCE_DB = -60;
+
+/** Why there is no microphone. `key`: of the sentence that says so. */
+export class MicrophoneError extends Error {
+  /** @param {string} key */
+  constructor(key) { super(key); this.key = key; }
+}
+
+/** @returns {string} key of the sentence that says why this page can never hear, "" where it can */
+export function reasonForSilence() {
+  if (!window.isSecureContext) return "microphone.insecure";
+  return navigator.mediaDevices?.getUserMedia && window.AudioWorkletNode ? "" : "microphone.unsupported";
+}
+
+/** @returns {Promise<{id: string, name: string}[]>} with names only after permission: browsers hide them before */
+export async function listMicrophones() {
+  const devices = await navigator.mediaDevices?.enumerateDevices?.() ?? [];
+  return devices.filter((device) => device.kind === "audioinput" && device.deviceId && device.label)
+    .map((device) => ({ id: device.deviceId, name: device.label }));
+}
+
+/** One utterance: open, then send; then end, or release. */
+export class Voice {
+  #context; #stream; #node;
+  #waiting = [];
+  #socket = null;
+  #timer = 0;
+  #onLevel;
+
+  /** @param {(dB: number) => void} onLevel told the level of each block, in dBFS */
+  constructor(onLevel) { this.#onLevel = onLevel; }
+
+  /**
+   * Asks for the microphone and starts to gather its blocks. Call it in a click or a key press: Safari
+   * starts sound only there.
+   * @param {string} device id of the microphone, "" for the browser's own choice
+   * @returns {Promise<number>} samples a second
+   * @throws {MicrophoneError}
+   */
+  async open(device) {
+    const reason = reasonForSilence();
+    if (reason) throw new MicrophoneError(reason);
+    try {
+      // No rate is asked for: Firefox refuses a microphone of another rate than the context's.
+      this.#context = new AudioContext({ latencyHint: "interactive" });
+      const resumed = this.#context.resume();
+      const [stream] = await Promise.all([
+        navigator.mediaDevices.getUserMedia({ audio: wishes(device) }),
+        this.#context.audioWorklet.addModule("/static/worklet.js"),
+      ]);
+      this.#stream = stream;
+      await resumed;
+      if (this.#context.state === "closed") throw new DOMException("", "AbortError");
+      this.#listen();
+    } catch (error) {
+      this.#stream?.getTracks().forEach((track) => track.stop());
+      this.release();
+      throw new MicrophoneError(KEYS[error.name] ?? "microphone.failed");
+    }
+    return this.#context.sampleRate;
+  }
+
+  #listen() {
+    this.#node = new AudioWorkletNode(this.#context, "blocks", {
+      channelCount: 1, channelCountMode: "explicit", numberOfOutputs: 1, outputChannelCount: [1],
+    });
+    this.#node.port.onmessage = ({ data }) => this.#take(data);
+    this.#context.createMediaStreamSource(this.#stream).connect(this.#node);
+    this.#node.connect(this.#context.destination);  // silence; without it Safari may not run the node
+    this.#stream.getAudioTracks()[0].onended = () => this.end();  // unplugged
+  }
+
+  /** Sends what was gathered and what comes over `socket`. @param {WebSocket} socket */
+  send(socket) { this.#socket = socket; this.#flush(); }
+
+  /** The person has spoken: the rest is sent, then the word that this was all. */
+  end() { this.#node?.port.postMessage(null); }
+
+  /** Lets go of the microphone at once. What was not sent is not sent any more. */
+  release() {
+    clearTimeout(this.#timer);
+    if (this.#node) this.#node.port.onmessage = null;
+    this.#stream?.getTracks().forEach((track) => { track.onended = null; track.stop(); });
+    if (this.#context && this.#context.state !== "closed") this.#context.close();
+    this.#node = this.#socket = null;
+    this.#waiting = [];
+  }
+
+  #take(block) {
+    if (block) {
+      this.#onLevel(levelOf(new DataView(block)));
+      this.#waiting.push(block);
+    } else {
+      this.#waiting.push(JSON.stringify({ do: "spoken" }));
+      this.#stream.getTracks().forEach((track) => track.stop());
+    }
+    this.#flush();
+  }
+
+  #flush() {
+    clearTimeout(this.#timer);
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    while (this.#waiting.length && this.#socket.bufferedAmount < BACKLOG_BYTES) {
+      this.#socket.send(this.#waiting.shift());
+    }
+    if (this.#waiting.length) this.#timer = setTimeout(() => this.#flush(), LOOK_AGAIN_MS);
+  }
+}
+
+const KEYS = {
+  NotAllowedError: "microphone.denied", SecurityError: "microphone.denied",
+  NotFoundError: "microphone.none", OverconstrainedError: "microphone.none",
+  NotReadableError: "microphone.busy", AbortError: "microphone.failed",
+};
+
+// No echo can come from a page that plays nothing, and its canceller would turn a Mac's other sounds down.
+// No noise suppression: it removes the very sounds that are to be named and eats soft consonants, and the
+// recognizer was trained on noisy speech. Gain control: a quiet laptop microphone is to be heard, too.
+// The device is a wish, not a must: an unplugged one falls back to the browser's choice.
+function wishes(device) {
+  return {
+    ...(device && { deviceId: device }),
+    channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true,
+  };
+}
+
+/** @param {DataView} block little-endian int16 @returns {number} dBFS, at least SILENCE_DB */
+function levelOf(block) {
+  let sum = 0;
+  for (let i = 0; i < block.byteLength; i += 2) sum += (block.getInt16(i, true) / 32768) ** 2;
+  return Math.max(SILENCE_DB, 10 * Math.log10(sum / (block.byteLength / 2) || 1e-12));
+}

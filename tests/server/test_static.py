@@ -1,0 +1,84 @@
+"""The page's own files: what refers to what, and the texts of its languages."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import audio2img
+
+STATIC = Path(audio2img.__file__).parent / "server" / "static"
+HTML = (STATIC / "index.html").read_text(encoding="utf-8")
+SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+TEXTS = {
+    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (STATIC / "texts").glob("*.json")
+}
+PLACEHOLDER = re.compile(r"\{\w+\}")
+STAGES = ("record", "fetch", "decode", "load", "classify", "transcribe", "prompt", "draw", "save")
+
+in_each_language = pytest.mark.parametrize("language", ["de", "es"])
+
+
+@in_each_language
+def test_every_language_says_the_same_things(language: str) -> None:
+    assert list(TEXTS[language]) == list(TEXTS["en"])
+
+
+@in_each_language
+def test_every_language_names_the_same_values(language: str) -> None:
+    for key, text in TEXTS["en"].items():
+        assert set(PLACEHOLDER.findall(TEXTS[language][key])) == set(PLACEHOLDER.findall(text)), key
+        assert TEXTS[language][key].strip(), key
+
+
+def test_every_text_that_the_page_shows_is_there() -> None:
+    shown = set(re.findall(r'data-t(?:-label|-hint)?="([^"]+)"', HTML))
+    for script in SCRIPTS.values():
+        shown |= set(re.findall(r'\bt\("([^"]+)"', script))
+        shown |= set(re.findall(r'"(microphone\.\w+|hint\.\w+)"', script))
+    shown |= {f"stage.{stage}" for stage in STAGES}
+    assert shown <= set(TEXTS["en"])
+
+
+def test_every_text_is_shown() -> None:
+    said = HTML + "".join(SCRIPTS.values())
+    for key in TEXTS["en"]:
+        plain = key.removesuffix(".one")
+        assert f'"{plain}"' in said or key.startswith("stage."), key
+
+
+def test_every_element_that_a_script_looks_for_is_there() -> None:
+    ids = re.findall(r'\bid="([^"]+)"', HTML)
+    assert len(ids) == len(set(ids))
+    ids.append("texts")  # which the server puts in
+    for script in SCRIPTS.values():
+        assert set(re.findall(r'(?:\$|\bpart)\("([\w-]+)"\)', script)) <= set(ids)
+
+
+def test_every_label_belongs_to_a_field() -> None:
+    ids = set(re.findall(r'\bid="([^"]+)"', HTML))
+    assert set(re.findall(r'\b(?:for|aria-describedby|aria-labelledby)="([^"]+)"', HTML)) <= ids
+
+
+def test_every_file_that_is_asked_for_is_there() -> None:
+    asked = set(re.findall(r'"/static/([^"]+)"', HTML + "".join(SCRIPTS.values())))
+    asked |= set(re.findall(r'"\./([\w.]+)"', "".join(SCRIPTS.values())))
+    assert asked == {path.name for path in STATIC.iterdir() if path.is_file()} - {"index.html"}
+
+
+def test_nothing_comes_from_outside_and_nothing_is_inline() -> None:
+    """What the page's content security policy would refuse."""
+    said = HTML + "".join(SCRIPTS.values()) + (STATIC / "style.css").read_text(encoding="utf-8")
+    outside = set(re.findall(r"https?://[^'\"\s]*", said))
+    assert outside == {"http://www.w3.org/2000/svg"}  # the name of a format
+    assert not re.search(r"<style|\sstyle=|\son\w+=", HTML)
+    assert not re.search(r"<script(?![^>]*\bsrc=)", HTML)
+
+
+def test_the_place_of_the_texts_is_marked_once() -> None:
+    assert HTML.count("<!--texts-->") == 1
+    assert HTML.count('lang="en"') >= 1
+    assert HTML.index('lang="en"') < HTML.index("<head>")  # the first one is the page's
