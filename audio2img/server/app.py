@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import hashlib
 import io
 import json
 import re
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -107,13 +110,13 @@ class Routes:
         # No text may end the element that it stands in.
         block = f'<script id="texts" type="application/json">{texts.replace("<", chr(92) + "u003c")}</script>'
         html = page.replace(TEXTS_MARK, block).replace('lang="en"', f'lang="{language}"', 1)
-        return Response(html, media_type="text/html", headers=ASK_AGAIN)
+        return _packed(request, html.encode(), "text/html; charset=utf-8")
 
     async def static(self, request: Request) -> Response:
-        return _own_file(STATIC, request.path_params["name"])
+        return _own_file(request, STATIC)
 
     async def texts(self, request: Request) -> Response:
-        return _own_file(STATIC / "texts", request.path_params["name"])
+        return _own_file(request, STATIC / "texts")
 
     # The gallery
 
@@ -235,12 +238,30 @@ def _read_page(language: str) -> tuple[str, str]:
     return page, json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
 
 
-def _own_file(folder: Path, name: str) -> Response:
+def _own_file(request: Request, folder: Path) -> Response:
     """A file of ours, by one of the names that there are."""
+    name = request.path_params["name"]
     suffix = Path(name).suffix
     if suffix not in SERVED or name not in {one.name for one in folder.iterdir()}:
         return PlainTextResponse("there is no such file", 404)
-    return FileResponse(folder / name, media_type=SERVED[suffix], headers=ASK_AGAIN)
+    return _packed(request, (folder / name).read_bytes(), SERVED[suffix])
+
+
+def _packed(request: Request, data: bytes, media_type: str) -> Response:
+    """A text of ours, gzipped for whoever reads that; not sent again to whoever has it."""
+    tag = f'"{hashlib.sha256(data).hexdigest()[:24]}"'
+    headers = {**ASK_AGAIN, "etag": tag, "vary": "accept-encoding, accept-language"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        data = _gzipped(data)
+        headers["content-encoding"] = "gzip"
+    return Response(data, media_type=media_type, headers=headers)
+
+
+@lru_cache(maxsize=64)
+def _gzipped(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
 
 
 def _number(request: Request, name: str, usual: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from pathlib import Path
@@ -184,3 +185,26 @@ def test_a_folder_that_is_a_file_is_refused_at_the_start(tmp_path: Path) -> None
         serve(Wishes.of({"model": "mini"}, Settings()), tmp_path, port=0, token="short")
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(MachineError, match="listening"):
         serve(Wishes.of({"model": "mini"}, Settings()), tmp_path, port=taken.getsockname()[1])
+
+
+def test_the_page_is_small_on_its_way_and_not_sent_twice(server: Server) -> None:
+    total = 0
+    for path in ("/", "/static/style.css", "/static/page.js", "/static/voice.js", "/static/gallery.js"):
+        status, data, headers = server.ask("GET", path, headers={"Accept-Encoding": "gzip"})
+        assert (status, headers["content-encoding"]) == (200, "gzip")
+        total += len(data)
+        again = server.ask("GET", path, headers={"If-None-Match": headers["etag"]})
+        assert again[:2] == (304, b"")
+        assert gzip.decompress(data) == server.ask("GET", path)[1]
+    assert total < 60_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"),
+    [("de-AT,de;q=0.9,en;q=0.5", "de"), ("fr,es;q=0.8", "es"), ("ja", "en"), ("", "en")],
+)
+def test_the_page_comes_in_the_readers_language(server: Server, asked: str, language: str) -> None:
+    page = server.ask("GET", "/", headers={"Accept-Language": asked})[1].decode()
+    assert f'lang="{language}"' in page
+    texts = json.loads(page.split('id="texts" type="application/json">')[1].split("</script>")[0])
+    assert texts == json.loads(server.ask("GET", f"/texts/{language}.json")[1])
