@@ -38,7 +38,7 @@ def to_16_khz(blocks: Iterable[NDArray[Any]], rate_hz: int, name: str = "the sou
     for block in blocks:
         full_scale = np.float32(32768 if block.dtype == np.int16 else 1)
         floats: Floats = block.astype(np.float32) / full_scale
-        yield resampler.feed(mixer.mix(floats.reshape(len(floats), -1)))
+        yield resampler.feed(mixer.mix(floats if floats.ndim == 2 else floats[:, None]))
     yield resampler.finish()
 
 

@@ -9,7 +9,7 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from audio2img.output import read_record
-from tests.server.clients import Server, wait_for, wait_for_end
+from tests.server.clients import Server, run_server, wait_for, wait_for_end
 
 pytestmark = pytest.mark.slow
 
@@ -189,3 +189,59 @@ def test_a_picture_of_somebody_elses_can_be_started_from(server: Server, tmp_pat
 
 def test_nothing_but_pictures_stays_in_the_folder(server: Server) -> None:
     assert {one.suffix for one in server.pictures.iterdir() if not one.name.startswith(".")} <= {".png"}
+
+
+def count_of(server: Server) -> dict[str, int]:
+    """Threads and open files of the server's process."""
+    folder = Path(f"/proc/{server.process.pid}")
+    return {what: len(list((folder / what).iterdir())) for what in ("task", "fd")}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc, which only Linux has")
+def test_jobs_leave_no_thread_and_no_file_behind(server: Server) -> None:
+    def work(tab: str) -> None:
+        with server.live(tab) as socket:
+            for number in range(12):
+                order = {"prompt": "a star", "options": {"steps": 1, "seed": number}}
+                drawn = server.order("/draw", order, tab)["job"]
+                assert wait_for_end(socket, drawn)["state"] == "done"
+                failed = server.hear(b"nothing", {}, tab)
+                assert wait_for_end(socket, failed)["state"] == "failed"
+
+    work("tab-warming-up")
+    before = count_of(server)
+    for number in range(3):
+        work(f"tab-number-{number}")
+    # A thread that has told its news may not have ended yet; what leaks is more than a few.
+    after = count_of(server)
+    assert all(after[what] <= before[what] + 2 for what in before), (before, after)
+
+
+def test_closing_the_server_ends_jobs_and_says_so(tmp_path: Path) -> None:
+    running = run_server(tmp_path)
+    server = next(running)
+    with server.live("tab-closing") as socket:
+        order = {"prompt": "a star", "options": {"steps": 900}}
+        job = server.order("/draw", order, "tab-closing")["job"]
+        wait_for(socket, "job", lambda one: one["id"] == job and one["stage"] == "draw")
+        with pytest.raises(StopIteration):  # which checks how it ended
+            next(running)
+    assert [one.name for one in server.pictures.iterdir()] == []
+
+
+def test_sounds_are_named_and_shown(tmp_path: Path, shared_data: Path, yamnet_file: Path) -> None:
+    running = run_server(tmp_path, "--sound-model", str(yamnet_file))
+    server = next(running)
+    recording = sorted((shared_data / "recordings").iterdir())[0]
+    with server.live("tab-sounds") as socket:
+        assert wait_for(socket, "hello")["sounds"] is True
+        order = {"hear": "sounds", "draw": {"options": {"steps": 1}}}
+        job = server.hear(recording.read_bytes(), order, "tab-sounds", recording.name)
+        ended = wait_for_end(socket, job)
+        sounds = ended["sounds"]
+        assert sounds["spectrogram"].startswith("data:image/webp;base64,")
+        assert sounds["timeline"][0]["start_s"] == 0
+        assert sounds["timeline"][-1]["end_s"] == pytest.approx(sounds["duration_s"], abs=0.02)
+        assert sounds["things"]
+    with pytest.raises(StopIteration):
+        next(running)
