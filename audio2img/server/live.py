@@ -6,10 +6,12 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from audio2img.background import in_background
 from audio2img.errors import Audio2ImgError
 from audio2img.server.incoming import IncomingSound
 from audio2img.server.jobs import Job, JobView, Visitor, as_table
@@ -20,6 +22,7 @@ from audio2img.server.welcome import describe_model, welcome
 NEWS_S = 0.04  # between two messages of news: what a person can follow
 BACK_OFF_S = 0.02
 GALLERY_S = 1.0
+MOST_MODEL_TASKS = 4  # of one tab
 
 
 class Tab:
@@ -85,8 +88,12 @@ class Tab:
     def _tell_model(self, name: str | None) -> None:
         async def tell() -> None:
             await self._send({"model": {"name": name or self._studio.hands.usual_name, "state": "loading"}})
-            await self._send({"model": await asyncio.to_thread(describe_model, self._studio, name)})
+            # In a thread of its own: it may load for minutes, and those that are lent are few.
+            described = in_background(partial(describe_model, self._studio, name))
+            await self._send({"model": await asyncio.wrap_future(described)})
 
+        if len(self._model_tasks) >= MOST_MODEL_TASKS:
+            return
         task = asyncio.create_task(tell())
         self._model_tasks.add(task)
         task.add_done_callback(self._model_tasks.discard)

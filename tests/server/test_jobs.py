@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 from websockets.sync.client import ClientConnection
 
@@ -187,8 +189,19 @@ def test_a_picture_of_somebody_elses_can_be_started_from(server: Server, tmp_pat
     assert server.ask("POST", "/start-picture?name=x.png", b"no picture", tab="tab-start")[0] == 422
 
 
-def test_nothing_but_pictures_stays_in_the_folder(server: Server) -> None:
-    assert {one.suffix for one in server.pictures.iterdir() if not one.name.startswith(".")} <= {".png"}
+def test_nothing_is_written_but_pictures(tmp_path: Path) -> None:
+    running = run_server(tmp_path)
+    server = next(running)
+    with server.live("tab-clean") as socket:
+        drawn = server.order("/draw", {"prompt": "a star", "options": {"steps": 1}}, "tab-clean")["job"]
+        wait_for_end(socket, drawn)
+        picture = next(server.pictures.iterdir()).read_bytes()
+        server.order("/start-picture?name=x.png", picture, "tab-clean")
+        wait_for_end(socket, server.hear(DEMO.read_bytes(), {}, "tab-clean"))
+    with pytest.raises(StopIteration):
+        next(running)
+    assert {one.name for one in tmp_path.iterdir()} == {"pictures", "stderr"}  # its home
+    assert [one.suffix for one in server.pictures.iterdir()] == [".png"]
 
 
 def count_of(server: Server) -> dict[str, int]:
@@ -243,5 +256,13 @@ def test_sounds_are_named_and_shown(tmp_path: Path, shared_data: Path, yamnet_fi
         assert sounds["timeline"][0]["start_s"] == 0
         assert sounds["timeline"][-1]["end_s"] == pytest.approx(sounds["duration_s"], abs=0.02)
         assert sounds["things"]
+        noise = (np.random.default_rng(3).standard_normal(16_000 * 3) * 2000).astype("<i2")
+        job = speak(socket, noise.tobytes(), **order, keep_sound=True)
+        socket.send(json.dumps({"do": "spoken"}))
+        ended = wait_for_end(socket, job)
+        assert ended["state"] == "done", ended
+    with wave.open(str((server.pictures / ended["pictures"][0]).with_suffix(".wav"))) as kept:
+        heard = np.frombuffer(kept.readframes(kept.getnframes()), "<i2")
+    np.testing.assert_allclose(heard, noise, atol=1)  # every block, in order
     with pytest.raises(StopIteration):
         next(running)
