@@ -70,8 +70,12 @@ class Tab:
             self._has_news.clear()
             views = {job.view.id: job.view for job in self._visitor.jobs}
             for number, view in views.items():
-                if told.get(number) is not view:
-                    await self._send({"job": view.as_table()})
+                before = told.get(number)
+                if before is not view:
+                    table = view.as_table()
+                    if before is not None and before.sounds is view.sounds:
+                        table["sounds"] = None  # told before, and large
+                    await self._send({"job": table})
             told = views
             await asyncio.sleep(NEWS_S)
             await self._has_news.wait()

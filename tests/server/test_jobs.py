@@ -250,8 +250,10 @@ def test_sounds_are_named_and_shown(tmp_path: Path, shared_data: Path, yamnet_fi
         assert wait_for(socket, "hello")["sounds"] is True
         order = {"hear": "sounds", "draw": {"options": {"steps": 1}}}
         job = server.hear(recording.read_bytes(), order, "tab-sounds", recording.name)
-        ended = wait_for_end(socket, job)
-        sounds = ended["sounds"]
+        told = wait_for(socket, "job", lambda one: one["id"] == job and one["sounds"])
+        sounds = told["sounds"]
+        ended = told if told["state"] != "running" else wait_for_end(socket, job)
+        assert ended["state"] == "done", ended
         assert sounds["spectrogram"].startswith("data:image/webp;base64,")
         assert sounds["timeline"][0]["start_s"] == 0
         assert sounds["timeline"][-1]["end_s"] == pytest.approx(sounds["duration_s"], abs=0.02)
