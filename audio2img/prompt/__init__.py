@@ -11,18 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audio2img.prompt.prompts import fit_prompt, make_prompt
+    from audio2img.prompt.revision import Revision, revise
     from audio2img.prompt.styling import find_style, find_template, list_styles
     from audio2img.prompt.wording import clean_transcript
 
-__all__ = ["clean_transcript", "find_style", "find_template", "fit_prompt", "list_styles", "make_prompt"]
+__all__ = [
+    "Revision",
+    "clean_transcript",
+    "find_style",
+    "find_template",
+    "fit_prompt",
+    "list_styles",
+    "make_prompt",
+    "revise",
+]
 
 _HOMES = {
+    "Revision": "revision",
     "clean_transcript": "wording",
     "find_style": "styling",
     "find_template": "styling",
     "fit_prompt": "prompts",
     "list_styles": "styling",
     "make_prompt": "prompts",
+    "revise": "revision",
 }
 
 

@@ -93,6 +93,45 @@ def write_sentence(scene: Scene, rng: random.Random | None = None) -> str:
     return " ".join([*parts, scene.setting] if scene.setting else parts)
 
 
+def read_sentence(text: str) -> Scene | None:
+    """The scene of one of this world's sentences; None where `text` is no such sentence.
+
+    Articles may be missing, and capitals and a last full stop do not matter.
+
+    >>> read_sentence("Draw a small red house at night.")
+    Scene(items=(Item(thing='house', colour='red', size='small'),), relation=None, setting='at night')
+    """
+    match = _SENTENCE.fullmatch(" ".join(text.lower().split()).rstrip(".!?, "))
+    if not match:
+        return None
+    found = match.groupdict()
+    items = tuple(
+        Item(found[f"thing{number}"], found[f"colour{number}"], found[f"size{number}"])
+        for number in (1, 2)
+        if found[f"thing{number}"]
+    )
+    return Scene(items, found["relation"], found["setting"])
+
+
+def _any_of(words: Sequence[str]) -> str:
+    return f"(?:{'|'.join(sorted(words, key=len, reverse=True))})"
+
+
+def _item_pattern(number: int) -> str:
+    size, colour, thing = (_any_of(words) for words in (SIZES, COLOURS, THINGS))
+    return (
+        rf"(?:{_any_of(ARTICLES)} )?(?:(?P<size{number}>{size}) )?(?:(?P<colour{number}>{colour}) )?"
+        rf"(?P<thing{number}>{thing})"
+    )
+
+
+_SENTENCE = re.compile(
+    rf"(?:{_any_of(LEAD_INS)} )?{_item_pattern(1)}"
+    rf"(?: (?:to the )?(?P<relation>{_any_of(RELATIONS)}) {_item_pattern(2)})?"
+    rf"(?: (?P<setting>{_any_of(SETTINGS)}))?"
+)
+
+
 def random_utterance(rng: random.Random) -> str:
     """What somebody might say to the mini Whisper: mostly sentences, some lists and single words."""
     kind = rng.random()
