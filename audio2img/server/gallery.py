@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO
 
 from audio2img.errors import InputError
 from audio2img.output.parameters import without_controls
@@ -21,6 +20,7 @@ from audio2img.output.pictures import read_own_record, recognize
 from audio2img.output.record import PictureRecord
 from audio2img.output.thumbnails import encode_thumbnail
 from audio2img.server.listing import FileVersion, PictureFolder, explain, is_exhausted, is_picture_name
+from audio2img.server.remembered import Remembered
 
 MAX_COUNT = 200
 """The most pictures of a page."""
@@ -39,8 +39,6 @@ _OPEN_FLAGS = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)  # a pipe that took a picture's place must not hold us up
 )
-
-V = TypeVar("V")
 
 
 class NotInGalleryError(InputError):
@@ -143,8 +141,8 @@ class Gallery:
 
     def __init__(self, folder: Path) -> None:
         self._folder = PictureFolder(folder)
-        self._pictures: _Remembered[GalleryPicture] = _Remembered(MAX_PICTURE_BYTES)
-        self._thumbnails: _Remembered[bytes] = _Remembered(MAX_THUMBNAIL_BYTES)
+        self._pictures: Remembered[GalleryPicture] = Remembered(MAX_PICTURE_BYTES)
+        self._thumbnails: Remembered[bytes] = Remembered(MAX_THUMBNAIL_BYTES)
         self._foreign: frozenset[FileVersion] = frozenset()
         self._noting = threading.Lock()
         self._making = threading.Lock()
@@ -252,30 +250,6 @@ class Gallery:
             os.close(handle)
             raise _missing(name)
         return os.fdopen(handle, "rb"), FileVersion.of(name, status)
-
-
-class _Remembered(Generic[V]):
-    """The values of the files used last, as many as fit into `max_bytes`. Any thread may call."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._n_bytes = 0
-        self._values: OrderedDict[FileVersion, tuple[V, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, file: FileVersion) -> V | None:
-        with self._lock:
-            if file not in self._values:
-                return None
-            self._values.move_to_end(file)
-            return self._values[file][0]
-
-    def put(self, file: FileVersion, value: V, n_bytes: int) -> None:
-        with self._lock:
-            self._n_bytes += n_bytes - self._values.pop(file, (value, 0))[1]
-            self._values[file] = value, n_bytes
-            while self._n_bytes > self._max_bytes:
-                self._n_bytes -= self._values.popitem(last=False)[1][1]
 
 
 def _summarize(file: FileVersion, record: PictureRecord) -> GalleryPicture:

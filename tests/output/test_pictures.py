@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from audio2img.errors import InputError, UsageError
-from audio2img.output import check_target, format_of, read_ignored, read_record, write_picture
+from audio2img.output import (
+    check_target,
+    format_of,
+    read_ignored,
+    read_own_record,
+    read_record,
+    write_picture,
+)
 from audio2img.output.memory import MAX_FILE_BYTES
 from audio2img.output.pictures import BY_SUFFIX, FORMATS, encode_picture, newest_picture
 from audio2img.output.pixels import read_pixels
@@ -146,6 +153,31 @@ def test_xmp_that_another_program_wrote_anew(
     )
     Image.new("RGB", (8, 8)).save(tmp_path / "a.webp", xmp=packet.encode())
     assert read_record(tmp_path / "a.webp") == record
+
+
+@pytest.mark.parametrize("suffix", BY_SUFFIX)
+def test_an_open_file_is_all_that_is_read(
+    image: ImageResult, record: PictureRecord, suffix: str, tmp_path: Path
+) -> None:
+    """Whatever has become of its name, and wherever others read it to."""
+    path = write_picture(image, record, tmp_path / f"a{suffix}")
+    with path.open("rb") as file:
+        path.unlink()
+        file.seek(100)
+        assert read_own_record(file, "a picture") == record
+        file.seek(0)
+        assert read_own_record(io.BytesIO(file.read()), "a picture") == record
+
+
+@pytest.mark.parametrize("suffix", LOSSY)
+def test_what_other_programs_wrote_is_not_our_own(suffix: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {USER_COMMENT: b"UNICODE\0" + PARAMETERS.encode("utf-16-be")}
+    Image.new("RGB", (8, 8)).save(tmp_path / f"a{suffix}", exif=exif)
+    with (tmp_path / f"a{suffix}").open("rb") as file, pytest.raises(InputError, match="did not write a pic"):
+        read_own_record(file, "a picture")
+    with pytest.raises(InputError, match="a picture is not a PNG"):
+        read_own_record(io.BytesIO(b""), "a picture")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

@@ -19,11 +19,18 @@ Draw = Callable[..., Path]
 def draw() -> Draw:
     """Writes a small picture of ours to a path: `draw(folder / "a.png", "a red house", at_s=5)`.
 
-    at_s: when it says it was written.
+    said: the words of its transcript; at_s: when it says it was written; size: width and height.
     """
 
-    def draw(path: Path, prompt: str = "a red house", *, said: str = "", at_s: int | None = None) -> Path:
-        pixels = np.random.RandomState(0).randint(0, 256, (24, 32, 3)).astype(np.uint8)
+    def draw(
+        path: Path,
+        prompt: str = "a red house",
+        *,
+        said: str = "",
+        at_s: int | None = None,
+        size: tuple[int, int] = (32, 24),
+    ) -> Path:
+        pixels = np.random.RandomState(0).randint(0, 256, (*size[::-1], 3)).astype(np.uint8)
         request = ImageRequest(prompt, "blurry", seed=42, steps=12, guidance_scale=6.5)
         image = ImageResult(pixels, request, "mini", "0123456789abcdef" * 4, "reference")
         transcript = Transcript((Segment(0, 1, said),), "en", 0.9, "transcribe", "tiny") if said else None

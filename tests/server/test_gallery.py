@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Callable
@@ -336,34 +337,38 @@ def test_pictures_come_and_go_while_all_are_read(draw: Draw, tmp_path: Path) -> 
     assert set(names(gallery)) == stay
 
 
-def test_a_link_that_takes_a_pictures_place_is_never_followed(draw: Draw, tmp_path: Path) -> None:
+def put_link(path: Path) -> None:
+    path.symlink_to("../secret.png")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs macOS or Linux")
+@pytest.mark.parametrize("put", [put_link, os.mkfifo, os.mkdir], ids=["link", "pipe", "folder"])
+def test_what_takes_a_pictures_place_in_the_last_moment(
+    put: Callable[[Path], None], draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its name was looked at, before it is opened."""
     folder = tmp_path / "pictures"
     folder.mkdir()
-    content = draw(folder / "a.png", "ours").read_bytes()
-    draw(tmp_path / "secret.png", "secret")
-    gallery = Gallery(folder)
-    done = threading.Event()
+    draw(tmp_path / "secret.png")
+    draw(folder / "a.png")
+    real = os.lstat
 
-    def swap() -> None:
-        while not done.is_set():
-            (folder / "link.part").symlink_to("../secret.png")
-            os.replace(folder / "link.part", folder / "a.png")
-            (folder / "file.part").write_bytes(content)
-            os.replace(folder / "file.part", folder / "a.png")
+    def lstat(path: str) -> os.stat_result:
+        status = real(path)
+        os.remove(path)
+        put(Path(path))
+        return status
 
-    other = threading.Thread(target=swap)
-    other.start()
-    try:
-        for _ in range(400):
-            with contextlib.suppress(NotInGalleryError), gallery.open("a.png") as found:
-                assert found.file.read() == content
-    finally:
-        done.set()
-        other.join()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", lstat)
+        with pytest.raises(NotInGalleryError):
+            Gallery(folder).open("a.png")
+    assert not stat.S_ISREG(real(folder / "a.png").st_mode)
 
 
 def test_a_thumbnail_is_made_once_for_all_who_ask(draw: Draw, tmp_path: Path) -> None:
-    draw(tmp_path / "a.png")
+    draw(tmp_path / "a.png", size=(640, 480))  # which takes long enough for all to have asked
     gallery = Gallery(tmp_path)
     start = threading.Barrier(20)
 

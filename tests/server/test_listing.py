@@ -97,6 +97,14 @@ def test_newest_first_then_by_name(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["b.webp", "a.jpg", "c.png", "d.jpeg"]
 
 
+def test_only_regular_files_of_the_folder_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(write(tmp_path / "a.gif"))
+    (tmp_path / "b.png").symlink_to("missing.png")
+    (tmp_path / "c.png").mkdir()
+    write(tmp_path / "c.png" / "d.png")
+    assert PictureFolder(tmp_path).look().files == ()
+
+
 def test_a_folder_that_is_missing_comes_and_goes(tmp_path: Path) -> None:
     folder = PictureFolder(tmp_path / "pictures")
     empty = folder.look()
