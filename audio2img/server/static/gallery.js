@@ -56,6 +56,7 @@ export class Gallery {
   /** @type {Picture[]} */ pictures = [];
   total = 0;
   #version = "";
+  #current = "";
   #tiles = new Map();
   #reading = Promise.resolve();
   #parts;
@@ -98,7 +99,10 @@ export class Gallery {
   }
 
   /** @param {string} name of the picture that is open */
-  mark(name) { markCurrent(this.#parts.list, name); }
+  mark(name) {
+    this.#current = name;
+    markCurrent(this.#parts.list, name);
+  }
 
   async #showMore() {
     const shown = this.pictures.length;
@@ -127,7 +131,6 @@ export class Gallery {
   #show(pictures, { version, total }) {
     const { list, more, empty, total: count } = this.#parts;
     const focused = list.contains(document.activeElement) && document.activeElement;
-    const current = list.querySelector("[aria-current]")?.dataset.name;
     const tiles = new Map(pictures.map((picture) => {
       const old = this.#tiles.get(picture.name);
       return [picture.name, old?.time === picture.time ? old : this.#tile(picture)];
@@ -141,7 +144,7 @@ export class Gallery {
     more.hidden = pictures.length >= total;
     empty.hidden = total > 0;
     count.textContent = total ? total.toLocaleString(document.documentElement.lang) : "";
-    if (current) this.mark(current);
+    markCurrent(list, this.#current);
   }
 
   #tile(picture) {
@@ -226,7 +229,7 @@ export class Stage {
     this.#pair(this.#versions.parentOf(name));
     part("download").href = addressOf(name);
     part("download").download = name;
-    part("tools").hidden = false;
+    part("stage").classList.remove("drawing");
     part("stage").hidden = false;
     this.describe();
   }
@@ -256,9 +259,8 @@ export class Stage {
     if (image.src !== source) image.src = source;
     image.alt = this.#t("preview");
     this.#parts("caption").textContent = prompt;
-    this.#parts("facts").textContent = "";
     this.#pair(parent);
-    for (const id of ["tools", "batch", "versions"]) this.#parts(id).hidden = true;
+    this.#parts("stage").classList.add("drawing");  // what belongs to the old picture keeps its place
     this.#parts("stage").hidden = false;
   }
 

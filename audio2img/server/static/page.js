@@ -169,8 +169,9 @@ function takeJob(job) {
   state.jobs.set(job.id, job);
   if (isNew && job.state === "running") forget(job.id);
   followRecording(job);
-  if (job.kind !== "draw" && job.words && isNewest(job)) showWords(job.words, job.final);
-  if (job.final && once(job, "words")) takeWords(job);
+  if (job.kind !== "draw" && isNewest(job)) showWords(job.final || job.state === "running" ? job.words : "", job.final);
+  if (job.final && !job.from && once(job, "words")) takeWords(job);
+  if (job.revised && job.stage && once(job, "revised")) setPrompt(job.revised.prompt);  // it is going to be drawn
   if (job.sounds && once(job, "sounds")) import("./sounds.js").then(({ showSounds }) => showSounds($("sounds"), job.sounds, t));
   if (job.state !== "running") finish(job);
   showJobs();
@@ -178,33 +179,38 @@ function takeJob(job) {
 
 /** An id that a server counts anew after its start says nothing about what was told before. */
 function forget(id) {
-  for (const what of ["words", "sounds", "end"]) state.told.delete(`${id} ${what}`);
+  for (const what of ["words", "revised", "sounds", "preview", "end"]) state.told.delete(`${id} ${what}`);
 }
 
 const isNewest = (job) => ![...state.jobs.values()].some((one) => one.kind !== "draw" && Number(one.id) > Number(job.id));
 
 function takeWords(job) {
-  if (job.revised) return takeRevision(job.revised, job.from, job.stage !== "" || job.pictures.length > 0);
   if (!job.words) return;
   setPrompt(job.words);
   state.wordsOf = job.id;
-  return undefined;
+  announce(job.words, true);
 }
 
 function finish(job) {
   if (!once(job, "end")) return;
-  if (job.revised && !job.pictures.length && job.state === "done") takeRevision(job.revised, job.from, false);
+  if (job.revised && !job.pictures.length && job.state === "done") offerRevision(job.revised, job.from);
   if (job.error) showError(job.error);
   for (const name of job.pictures) if (job.from) versions.add(name, job.from);
   if (job.pictures.length && !state.isAway) {
     stage.show(job.pictures[0], job.prompt, job.pictures);
     opened(job.pictures[0]);
+    bringIntoView($("frames"));
   } else if (!running().length) {
     stage.endPreview();
   }
   if (job.pictures.length) attempt(() => gallery.reload().then(() => stage.describe()));
   const said = { done: job.pictures.length ? t("done", { n: job.pictures.length }) : "", stopped: t("stopped"), failed: "" };
   sayStatus(said[job.state]);
+}
+
+/** As little as is needed, and not while somebody writes. */
+function bringIntoView(element) {
+  if (!isField(document.activeElement) || document.activeElement.id === "prompt") element.scrollIntoView({ block: "nearest" });
 }
 
 const running = () => [...state.jobs.values()].filter((job) => job.state === "running");
@@ -224,10 +230,13 @@ function showJobs() {
   if (job.done === null || job.place) $("done").removeAttribute("value");
   else $("done").value = job.done;
   const others = running().length - 1;
-  const parts = [isListening ? "" : stageOf(job), others && t("yours_wait", { n: others })];
-  sayStatus(parts.filter(Boolean).join(" · "));
+  const parts = [isListening ? "" : stageOf(job), job.revised?.note, others && t("yours_wait", { n: others })];
+  sayStatus(parts.filter(Boolean).join(" · "), job.stage !== "");
   showWarnings(job.warnings);
-  if (job.stage === "draw" && job.preview && !state.isAway) stage.preview(job.preview, job.from, job.prompt);
+  if (job.stage === "draw" && job.preview && !state.isAway) {
+    stage.preview(job.preview, job.from, job.prompt);
+    if (once(job, "preview")) bringIntoView($("frames"));
+  }
 }
 
 function stageOf(job) {
@@ -242,7 +251,7 @@ function showWarnings(warnings) {
   $("warnings").dataset.shown = shown;
   $("warnings").hidden = !shown;
   $("warnings").replaceChildren(...warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  if (shown) announce(warnings.at(-1));
+  if (shown) announce(warnings.at(-1), true);
 }
 
 let wakeLock = null;
@@ -255,20 +264,22 @@ async function keepAwake(isWanted) {
 
 // What is said to the person
 
-function sayStatus(text) {
+function sayStatus(text, isNews = true) {
   if ($("status").textContent === text) return;
   $("status").textContent = text;
-  if (text) announce(text);
+  if (text && isNews) announce(text);
 }
 
-let announced = 0, announcing = 0;
+let announced = 0, announcing = 0, kept = [];
 
-/** To screen readers, politely: the newest only, and not more often than every few seconds. */
-function announce(text) {
+/** To screen readers, politely: not more often than every few seconds, the newest, and what must not be lost. */
+function announce(text, isKept = false) {
+  if (isKept) kept.push(text);
   clearTimeout(announcing);
   announcing = setTimeout(() => {
     announced = Date.now();
-    $("announce").textContent = text;
+    $("announce").textContent = [...new Set([...kept, text])].join(" \u2013 ");
+    kept = [];
   }, Math.max(0, announced + ANNOUNCE_MS - Date.now()));
 }
 
@@ -329,7 +340,7 @@ async function speak(isChange = false) {
     const [rate, order] = await Promise.all([opening, isChange ? changeOrder() : hearOrder()]);
     if (state.recording !== recording) return voice.release();
     recording.isOpen = true;
-    state.isAway = false;
+    begin();
     showWords("", false);
     state.socket.send(JSON.stringify({ do: "speak", rate, order }));
     voice.send(state.socket);
@@ -518,6 +529,11 @@ function askForModel() {
 async function order(draw) {
   const { job } = await post("/draw", draw);
   forget(job);
+  begin();
+}
+
+/** Something new is under way: its picture is waited for, and what went wrong before is over. */
+function begin() {
   state.isAway = false;
   $("alert").replaceChildren();
 }
@@ -527,6 +543,7 @@ function draw() {
   if (!prompt) { $("prompt").focus(); return announce(t("prompt.empty")); }
   if (!isFilledWell()) return undefined;
   const words = state.wordsOf && { transcript_of: state.wordsOf };
+  if (!words) showWords("", false);
   return attempt(() => order({ prompt, options: options(), ...model(), ...words }));
 }
 
@@ -570,8 +587,8 @@ function stop() {
 
 // Changes
 
-async function takeRevision(revised, parent, isDrawn) {
-  if (isDrawn) { setPrompt(revised.prompt); return showRevision(null); }
+/** The words with the change, to be looked at before they are drawn. */
+async function offerRevision(revised, parent) {
   if (!parent) return undefined;
   return attempt(async () => {
     const { options, model: drawnBy } = await versionOf(parent);
@@ -586,7 +603,7 @@ function showRevision(revision, revised = {}) {
   if (!revision) return;
   $("revised").value = revised.prompt;
   $("revision-note").textContent = revised.note ?? "";
-  announce([t("revised"), revised.prompt, revised.note].filter(Boolean).join(" "));
+  announce([t("revised"), revised.prompt, revised.note].filter(Boolean).join(" "), true);
   $("revision").scrollIntoView({ block: "nearest" });
 }
 
@@ -606,7 +623,7 @@ function changeByWords() {
   return attempt(async () => {
     const { prompt, model } = await versionOf(name);
     const revised = await post("/revise", { prompt, said, ...(model && { model }) });
-    await takeRevision(revised, name, false);
+    await offerRevision(revised, name);
     if (!revised.changed) return;
     $("change-words").value = "";
     if ($("at-once").checked) await drawRevision();
@@ -619,7 +636,7 @@ function look(name) {
   state.isAway = running().length > 0;
   if (name) {
     stage.show(name);
-    stage.picture && $("stage").scrollIntoView({ block: "nearest" });
+    $("frames").scrollIntoView({ block: "nearest" });
   }
   if (state.revision?.parent !== name) showRevision(null);
   opened(name);
@@ -650,8 +667,7 @@ function takeFile(file) {
     const query = new URLSearchParams({ name: file.name, hear: order.hear, order: JSON.stringify(order) });
     const { job } = await ask(`/hear?${query}`, file, "application/octet-stream").finally(() => sayStatus(""));
     forget(job);
-    state.isAway = false;
-    showWords("", false);
+    begin();
   });
 }
 
@@ -718,10 +734,10 @@ const isControl = (target) => target instanceof Element && target.closest("butto
 
 const keys = {
   " ": (event) => !isControl(event.target) && !event.repeat && speak,
-  Enter: (event) => !isControl(event.target) && !event.repeat && (state.revision ? drawRevision : draw),
+  Enter: (event) => (!isControl(event.target) || event.target.type === "checkbox") && !event.repeat && (state.revision ? drawRevision : draw),
   ArrowLeft: () => () => step(-1),
   ArrowRight: () => () => step(1),
-  d: () => () => !$("stage").hidden && !$("tools").hidden && $("download").click(),
+  d: () => () => stage.picture && $("download").click(),
   r: (event) => !event.repeat && again,
   e: () => edit,
   c: (event) => !event.repeat && stage.picture && (() => speak(true)),
@@ -739,6 +755,12 @@ function onKey(event) {
   if (!act) return;
   event.preventDefault();
   act();
+}
+
+/** After a click with a mouse the keys are the page's again, as in Safari, where a click focuses no button. */
+function freeKeys() {
+  const { activeElement } = document;
+  if (activeElement?.matches("button, [type=checkbox], [type=radio]") && !$("keys").open) activeElement.blur();
 }
 
 /** Enter draws, Shift+Enter is a new line. */
@@ -790,8 +812,7 @@ function wire() {
   $("seed").oninput = showSeed;
   $("model").onchange = askForModel;
   addEventListener("keydown", onKey);
-  // After a click with a mouse the keys belong to the page again, as in Safari, where a click focuses no button.
-  addEventListener("click", (event) => { if (event.detail) event.target.closest("button:not(dialog *)")?.blur(); });
+  addEventListener("click", (event) => { if (event.detail) setTimeout(freeKeys); });
   addEventListener("online", reconnectNow);
   addEventListener("visibilitychange", () => document.hidden || reconnectNow());
   navigator.mediaDevices?.addEventListener?.("devicechange", listDevices);
