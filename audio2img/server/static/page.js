@@ -54,6 +54,7 @@ const state = {
   jobs: new Map(),
   told: new Set(ofTab.get("told", [])),  // "7 words": what of a job was taken in, once
   isAway: false,  // the person looks at other pictures meanwhile
+  soundsOf: "",  // the job whose sounds are shown
   wordsOf: "",  // the job whose words the prompt is
   start: null,  // {name, label}: the picture to start from
   revision: null,  // {parent, options, model}: a change that waits to be drawn
@@ -172,14 +173,21 @@ function takeJob(job) {
   if (job.kind !== "draw" && isNewest(job)) showWords(job.final || job.state === "running" ? job.words : "", job.final);
   if (job.final && !job.from && once(job, "words")) takeWords(job);
   if (job.revised && job.stage && once(job, "revised")) setPrompt(job.revised.prompt);  // it is going to be drawn
-  if (job.sounds && once(job, "sounds")) import("./sounds.js").then(({ showSounds }) => showSounds($("sounds"), job.sounds, t));
+  if (job.kind !== "draw" && isNewest(job)) followSounds(job);
   if (job.state !== "running") finish(job);
   showJobs();
 }
 
+/** The sounds of the newest recording, which come once. */
+function followSounds(job) {
+  if (state.soundsOf !== job.id) $("sounds").hidden = true;
+  state.soundsOf = job.id;
+  if (job.sounds) import("./sounds.js").then(({ showSounds }) => showSounds($("sounds"), job.sounds, t));
+}
+
 /** An id that a server counts anew after its start says nothing about what was told before. */
 function forget(id) {
-  for (const what of ["words", "revised", "sounds", "preview", "end"]) state.told.delete(`${id} ${what}`);
+  for (const what of ["words", "revised", "preview", "end"]) state.told.delete(`${id} ${what}`);
 }
 
 const isNewest = (job) => ![...state.jobs.values()].some((one) => one.kind !== "draw" && Number(one.id) > Number(job.id));
@@ -338,7 +346,7 @@ async function speak(isChange = false) {
   try {
     const opening = voice.open(remembered.get("microphone", ""));  // first of all: in the gesture
     const [rate, order] = await Promise.all([opening, isChange ? changeOrder() : hearOrder()]);
-    if (state.recording !== recording) return voice.release();
+    if (state.recording !== recording) return undefined;
     recording.isOpen = true;
     begin();
     showWords("", false);
@@ -346,8 +354,9 @@ async function speak(isChange = false) {
     voice.send(state.socket);
     listDevices();
   } catch (error) {
-    if (state.recording === recording) endRecording();
     if (!(error instanceof MicrophoneError || error instanceof Trouble)) throw error;
+    if (state.recording !== recording) return undefined;  // given up meanwhile
+    endRecording();
     showError(error.key ? { message: t(error.key), remedy: t("microphone.remedy") } : error);
     $("choose").classList.add("offered");
   }

@@ -25,7 +25,9 @@ export async function listMicrophones() {
 
 /** One utterance: open, then send; then end, or release. */
 export class Voice {
-  #context; #stream; #node;
+  #context = null;
+  #stream = null;
+  #node = null;
   #waiting = [];
   #socket = null;
   #timer = 0;
@@ -44,34 +46,32 @@ export class Voice {
   async open(device) {
     const reason = reasonForSilence();
     if (reason) throw new MicrophoneError(reason);
+    // No rate is asked for: Firefox refuses a microphone of another rate than the context's.
+    const context = this.#context = new AudioContext({ latencyHint: "interactive" });
+    let stream;
     try {
-      // No rate is asked for: Firefox refuses a microphone of another rate than the context's.
-      this.#context = new AudioContext({ latencyHint: "interactive" });
-      const resumed = this.#context.resume();
-      const [stream] = await Promise.all([
-        navigator.mediaDevices.getUserMedia({ audio: wishes(device) }),
-        this.#context.audioWorklet.addModule("/static/worklet.js"),
-      ]);
+      stream = await getStream(context, device);
+      if (this.#context !== context) throw new DOMException("released meanwhile", "AbortError");
       this.#stream = stream;
-      await resumed;
-      if (this.#context.state === "closed") throw new DOMException("", "AbortError");
       this.#listen();
     } catch (error) {
-      this.#stream?.getTracks().forEach((track) => track.stop());
-      this.release();
+      stream?.getTracks().forEach((track) => track.stop());
+      if (this.#context === context) this.release();
       throw new MicrophoneError(KEYS[error.name] ?? "microphone.failed");
     }
-    return this.#context.sampleRate;
+    return context.sampleRate;
   }
 
   #listen() {
-    this.#node = new AudioWorkletNode(this.#context, "blocks", {
+    const context = this.#context;
+    this.#node = new AudioWorkletNode(context, "blocks", {
       channelCount: 1, channelCountMode: "explicit", numberOfOutputs: 1, outputChannelCount: [1],
     });
     this.#node.port.onmessage = ({ data }) => this.#take(data);
-    this.#context.createMediaStreamSource(this.#stream).connect(this.#node);
-    this.#node.connect(this.#context.destination);  // silence; without it Safari may not run the node
+    context.createMediaStreamSource(this.#stream).connect(this.#node);
+    this.#node.connect(context.destination);  // silence; without it Safari may not run the node
     this.#stream.getAudioTracks()[0].onended = () => this.end();  // unplugged
+    context.onstatechange = () => { if (context.state === "interrupted") this.#take(null); };  // a call on an iPhone
   }
 
   /** Sends what was gathered and what comes over `socket`. @param {WebSocket} socket */
@@ -85,8 +85,8 @@ export class Voice {
     clearTimeout(this.#timer);
     if (this.#node) this.#node.port.onmessage = null;
     this.#stream?.getTracks().forEach((track) => { track.onended = null; track.stop(); });
-    if (this.#context && this.#context.state !== "closed") this.#context.close();
-    this.#node = this.#socket = null;
+    this.#context?.close().catch(() => {});  // closed already
+    this.#context = this.#stream = this.#node = this.#socket = null;
     this.#waiting = [];
   }
 
@@ -96,7 +96,7 @@ export class Voice {
       this.#waiting.push(block);
     } else {
       this.#waiting.push(JSON.stringify({ do: "spoken" }));
-      this.#stream.getTracks().forEach((track) => track.stop());
+      this.#stream.getTracks().forEach((track) => track.stop());  // its light goes out at once
     }
     this.#flush();
   }
@@ -109,6 +109,20 @@ export class Voice {
     }
     if (this.#waiting.length) this.#timer = setTimeout(() => this.#flush(), LOOK_AGAIN_MS);
   }
+}
+
+async function getStream(context, device) {
+  context.resume().catch(() => {});  // closed meanwhile
+  const loading = context.audioWorklet.addModule("/static/worklet.js");
+  loading.catch(() => {});  // looked at below, also where the microphone is refused first
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: wishes(device) });
+  try {
+    await loading;
+  } catch (error) {
+    stream.getTracks().forEach((track) => track.stop());
+    throw error;
+  }
+  return stream;
 }
 
 const KEYS = {
