@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from bench_tools import Comparison, SkippedError
@@ -201,24 +201,27 @@ def memory_of_tabs(folder: Path) -> Comparison:
     return Comparison("server, a tab", growth_mb, lambda: MOST_GROWTH_MB, "what is allowed", 1.0, "MB")
 
 
-def leftovers(folder: Path, n_jobs: int = 1000) -> Comparison:
-    """Threads and open files after a thousand jobs, against those before them."""
+def leftovers(folder: Path, what: Literal["handles", "memory"], n_jobs: int = 1000) -> Comparison:
+    """What a thousand jobs leave behind, threads with open files or memory, against what was there before."""
     _needs_web()
     _needs_proc()
+    look = _count if what == "handles" else _memory_mb
+    before: list[float] = []
 
     def after() -> float:
         with _server(folder) as server:
-            _draw_in(server, "first-tab", 5)
-            counts.append(_count(server))
+            for number in range(5):  # until all threads are there that answer requests
+                _draw_in(server, f"first-tab-{number}", 20)
+            before.append(look(server))
             for number in range(n_jobs // 20):
                 _draw_in(server, f"tab-number-{number}", 20)
             time.sleep(1)
-            return float(_count(server))
+            return look(server)
 
-    counts: list[int] = []
-    return Comparison(
-        f"server, {n_jobs} jobs", after, lambda: float(counts[-1]), "threads and files before", 1.0
-    )
+    name = f"{n_jobs} jobs, {what}"
+    if what == "handles":
+        return Comparison(name, after, lambda: before[-1], "threads and files before", 1.0, "of them")
+    return Comparison(name, after, lambda: before[-1], "memory before", 1.1, "MB")
 
 
 def _draw_in(server: Server, tab: str, n_pictures: int) -> None:
@@ -241,9 +244,9 @@ def _memory_mb(server: Server) -> float:
     return int(found[1]) / 1000
 
 
-def _count(server: Server) -> int:
+def _count(server: Server) -> float:
     """Threads and open files."""
-    return sum(len(os.listdir(f"/proc/{server.process.pid}/{what}")) for what in ("task", "fd"))
+    return float(sum(len(os.listdir(f"/proc/{server.process.pid}/{what}")) for what in ("task", "fd")))
 
 
 @contextmanager

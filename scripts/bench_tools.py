@@ -12,7 +12,7 @@ from typing import Literal
 
 Work = Callable[[], None]
 Probe = Callable[[], float]
-Unit = Literal["s", "MB"]
+Unit = Literal["s", "MB", "of them"]
 
 ROW = "{:<20} {:>10} {:>10} {:>7}  {:<13} {:>5}  {}"
 

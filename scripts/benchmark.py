@@ -136,7 +136,8 @@ def choose(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Callable
         "server-words": lambda: bench_server.speaking(folder, "words"),
         "server-picture": lambda: bench_server.speaking(folder, "picture"),
         "server-tabs": lambda: bench_server.memory_of_tabs(folder),
-        "server-jobs": lambda: bench_server.leftovers(folder),
+        "server-handles": lambda: bench_server.leftovers(folder, "handles"),
+        "server-memory": lambda: bench_server.leftovers(folder, "memory"),
     }
     if unknown := set(names) - set(table):
         raise click.UsageError(f"no benchmark called {', '.join(unknown)}; there are: {', '.join(table)}")
