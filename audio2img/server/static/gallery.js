@@ -1,6 +1,7 @@
 // The gallery: its pages of thumbnails, which picture is a version of which, and the picture that is open.
 
 const PAGE = 60;
+const MOST = 200;  // pictures in one answer
 const THUMBNAIL = 320;  // pixels
 const PATIENCE = 3;  // reads of a folder that changes while it is read
 
@@ -119,7 +120,8 @@ export class Gallery {
   async #read(wanted, known = []) {
     let pictures = known, version = known.length ? this.#version : "", total = Infinity;
     for (let failed = 0; pictures.length < Math.min(wanted, total) && failed < PATIENCE;) {
-      const page = await this.#get(`/gallery?from=${pictures.length}&count=${PAGE}`);
+      const count = Math.min(MOST, wanted - pictures.length);
+      const page = await this.#get(`/gallery?from=${pictures.length}&count=${count}`);
       const isSame = !version || page.version === version;
       if (!isSame || (!page.pictures.length && page.total)) failed += 1;
       pictures = isSame ? [...pictures, ...page.pictures] : [];

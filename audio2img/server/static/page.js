@@ -58,7 +58,7 @@ const state = {
   wordsOf: "",  // the job whose words the prompt is
   start: null,  // {name, label}: the picture to start from
   revision: null,  // {parent, options, model}: a change that waits to be drawn
-  recording: null,  // {job, before, isRecorded, parent}: the utterance that is being spoken
+  recording: null,  // what is being spoken: see `speak`
 };
 
 const versions = new Versions(ofTab.get("versions", []), (pairs) => ofTab.set("versions", pairs));
@@ -312,7 +312,9 @@ function showHint() {
   const { recording } = state, silence = reasonForSilence();
   const job = recording && state.jobs.get(recording.job);
   let key = silence || "hint";
-  if (recording) key = !recording.isOpen ? "hint.wait" : job?.speaking ? "hint.hearing" : recording.parent ? "hint.change" : "hint.listening";
+  if (recording && !recording.isOpen) key = "hint.wait";
+  else if (recording?.hear === "sounds") key = "hint.sounds";  // nobody ends them by falling silent
+  else if (recording) key = job?.speaking ? "hint.hearing" : recording.parent ? "hint.change" : "hint.listening";
   $("hint").textContent = t(key);
   $("hint").classList.toggle("hearing", key === "hint.hearing");
   $("choose").classList.toggle("offered", Boolean(silence));
@@ -341,7 +343,10 @@ async function speak(isChange = false) {
   if (state.recording) return voice.end();
   if (!state.socket || !state.hello) return undefined;
   if (!isChange && !isFilledWell()) return undefined;
-  const recording = state.recording = { job: "", before: new Set(state.jobs.keys()), isOpen: false, isRecorded: false, parent: isChange ? stage.picture.name : "" };
+  const recording = state.recording = {
+    job: "", before: new Set(state.jobs.keys()), isOpen: false, isRecorded: false,
+    hear: isChange ? "speech" : chosenHear(), parent: isChange ? stage.picture.name : "",
+  };
   showRecording();
   try {
     const opening = voice.open(remembered.get("microphone", ""));  // first of all: in the gesture
