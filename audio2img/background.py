@@ -13,6 +13,7 @@ Result = TypeVar("Result")
 def in_background(work: Callable[[], Result]) -> Future[Result]:
     """What `work` will return. It runs in a thread that does not keep the program from ending."""
     future: Future[Result] = Future()
+    future.set_running_or_notify_cancel()  # whoever waits may give up waiting, and not the work
 
     def run() -> None:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 import traceback
 import weakref
 from concurrent.futures import wait
@@ -47,3 +49,22 @@ def test_what_failed_is_not_kept_in_memory_by_its_error() -> None:
     told = "".join(traceback.format_exception(caught.value))
     assert "in load" in told
     assert "in read" in told
+
+
+def test_who_gives_up_waiting_does_not_end_the_work() -> None:
+    may_go_on = threading.Event()
+
+    def work() -> int:
+        may_go_on.wait()
+        return 7
+
+    future = in_background(work)
+
+    async def give_up() -> None:
+        waiting = asyncio.ensure_future(asyncio.wrap_future(future))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(give_up())
+    may_go_on.set()
+    assert future.result() == 7

@@ -135,8 +135,9 @@ class Routes:
         return Response(data, media_type=media_type, headers=ASK_AGAIN)
 
     async def thumbnail(self, request: Request) -> Response:
-        data = await asyncio.to_thread(self.studio.gallery.thumbnail, request.path_params["name"])
-        return Response(data, media_type="image/webp", headers=FOR_EVER)
+        small = await asyncio.to_thread(self.studio.gallery.thumbnail, request.path_params["name"])
+        is_asked_for = request.query_params.get("t") == str(small.time_ns)  # and not what took its place
+        return Response(small.data, media_type="image/webp", headers=FOR_EVER if is_asked_for else ASK_AGAIN)
 
     async def record(self, request: Request) -> Response:
         record = await asyncio.to_thread(self.studio.gallery.record, request.path_params["name"])

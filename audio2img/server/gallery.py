@@ -96,6 +96,14 @@ class GalleryPage:
 
 
 @dataclass(frozen=True)
+class Thumbnail:
+    """data: WebP; time_ns: when the picture that it shows was written."""
+
+    data: bytes
+    time_ns: int
+
+
+@dataclass(frozen=True)
 class OpenPicture:
     """A picture whose content comes from `file` alone, whatever happens to its name. Close it."""
 
@@ -207,7 +215,7 @@ class Gallery:
         self.open(name).file.close()
         return self._folder.path / name
 
-    def thumbnail(self, name: str) -> bytes:
+    def thumbnail(self, name: str) -> Thumbnail:
         """A WebP of at most THUMBNAIL_SIDE pixels a side.
 
         Raises NotInGalleryError when there is no picture of ours of that name that can be decoded.
@@ -215,7 +223,7 @@ class Gallery:
         with self.open(name) as opened:
             small = self._thumbnails.get(opened.version)
             if small is not None:
-                return small
+                return Thumbnail(small, opened.version.mtime_ns)
             # One at a time: no two make the same, and a hundred large ones do not fill the memory.
             with self._making:
                 small = self._thumbnails.get(opened.version)
@@ -225,7 +233,7 @@ class Gallery:
                     except InputError as error:
                         raise _missing(name) from error
                     self._thumbnails.put(opened.version, small, len(small))
-            return small
+            return Thumbnail(small, opened.version.mtime_ns)
 
     def _read_picture(self, name: str) -> GalleryPicture:
         with self.open(name) as opened:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from audio2img.background import in_background
 from audio2img.errors import MachineError, UsageError
 from audio2img.server.app import make_app
 from audio2img.server.guard import Door
 from audio2img.server.studio import Limits, Studio
+from audio2img.server.welcome import FIRST_PICTURES
 
 if TYPE_CHECKING:
     from audio2img.pipeline.wishes import Wishes
@@ -55,6 +57,7 @@ def serve(
         studio = Studio(wishes, pictures, limits)
         try:
             studio.hands.preload()
+            in_background(lambda: studio.gallery.page(0, FIRST_PICTURES))  # of a large folder
             asyncio.run(_run(studio, door, listening, on_ready))
         finally:
             studio.close()

@@ -117,7 +117,9 @@ def run_server(folder: Path, *more: str) -> Iterator[Server]:
             assert line, errors.read_text()
             yield Server(int(urlsplit(line.strip()).port or 0), pictures, process)
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0, errors.read_text()
-            assert "Traceback" not in errors.read_text()
+            code = process.wait(60)
+            assert code == 0, f"{code} {errors.read_text()}"
+            said = errors.read_text()
+            assert "Traceback" not in said, said
         finally:
             process.kill()

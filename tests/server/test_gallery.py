@@ -89,7 +89,7 @@ def test_a_picture_is_shown_as_its_record_tells(draw: Draw, suffix: str, tmp_pat
         assert found.picture == page.pictures[0]
         assert found.version.size_bytes == path.stat().st_size
         assert found.media_type == f"image/{BY_SUFFIX[suffix.lower()].name.lower()}"
-    with Image.open(io.BytesIO(gallery.thumbnail(path.name))) as small:
+    with Image.open(io.BytesIO(gallery.thumbnail(path.name).data)) as small:
         assert (small.format, small.size) == ("WEBP", (32, 24))
 
 
@@ -287,11 +287,11 @@ def test_a_picture_written_anew_shows_its_new_words(draw: Draw, tmp_path: Path) 
     draw(tmp_path / "a.png", "old", at_s=5)
     gallery = Gallery(tmp_path)
     assert gallery.page(0, 1).pictures[0].prompt == "old"
-    first = gallery.thumbnail("a.png")
+    first = gallery.thumbnail("a.png").data
     os.replace(draw(tmp_path / "b.png", "new"), tmp_path / "a.png")
     assert gallery.page(0, 1).pictures[0].prompt == "new"
     assert gallery.record("a.png").request.prompt == "new"
-    assert gallery.thumbnail("a.png") is not first
+    assert gallery.thumbnail("a.png").data is not first
 
 
 def test_what_was_no_picture_may_become_one(draw: Draw, tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_a_thumbnail_is_made_once_for_all_who_ask(draw: Draw, tmp_path: Path) ->
 
     def ask(_number: int) -> bytes:
         start.wait()
-        return gallery.thumbnail("a.png")
+        return gallery.thumbnail("a.png").data
 
     with ThreadPoolExecutor(20) as pool:
         found = list(pool.map(ask, range(20)))
@@ -386,17 +386,17 @@ def test_thumbnails_are_kept_within_a_bound(
 ) -> None:
     for name in "abc":
         draw(tmp_path / f"{name}.png")
-    n_bytes = len(Gallery(tmp_path).thumbnail("a.png"))
+    n_bytes = len(Gallery(tmp_path).thumbnail("a.png").data)
     monkeypatch.setattr(gallery_module, "MAX_THUMBNAIL_BYTES", 2 * n_bytes)
     gallery = Gallery(tmp_path)
-    first, second = gallery.thumbnail("a.png"), gallery.thumbnail("b.png")
-    assert gallery.thumbnail("a.png") is first
+    first, second = gallery.thumbnail("a.png").data, gallery.thumbnail("b.png").data
+    assert gallery.thumbnail("a.png").data is first
     gallery.thumbnail("c.png")  # takes the place of b, which was asked for longest ago
-    assert gallery.thumbnail("a.png") is first
-    assert gallery.thumbnail("b.png") is not second
+    assert gallery.thumbnail("a.png").data is first
+    assert gallery.thumbnail("b.png").data is not second
     monkeypatch.setattr(gallery_module, "MAX_THUMBNAIL_BYTES", 1)
     gallery = Gallery(tmp_path)
-    assert gallery.thumbnail("a.png") is not gallery.thumbnail("a.png")
+    assert gallery.thumbnail("a.png").data is not gallery.thumbnail("a.png").data
 
 
 def test_pixels_that_cannot_be_decoded_have_no_thumbnail(draw: Draw, tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_two_hundred_at_once(draw: Draw, tmp_path: Path) -> None:
         page = gallery.page(start, 2)
         assert [picture.name for picture in page.pictures] == [f"{start}.png", f"{start + 1}.png"]
         assert gallery.record(f"{start}.png").request.prompt == f"picture {start}"
-        assert gallery.thumbnail(f"{start}.png")[:4] == b"RIFF"
+        assert gallery.thumbnail(f"{start}.png").data[:4] == b"RIFF"
         with gallery.open(f"{start}.png") as found:
             assert found.picture == page.pictures[0]
 

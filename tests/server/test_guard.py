@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from audio2img.server.guard import Door
-from tests.server.clients import TOKEN, Server, wait_for
+from tests.server.clients import TOKEN, Server, wait_for, wait_for_end
 
 pytestmark = pytest.mark.slow
 
@@ -208,3 +208,16 @@ def test_the_page_comes_in_the_readers_language(server: Server, asked: str, lang
     assert f'lang="{language}"' in page
     texts = json.loads(page.split('id="texts" type="application/json">')[1].split("</script>")[0])
     assert texts == json.loads(server.ask("GET", f"/texts/{language}.json")[1])
+
+
+def test_a_small_picture_is_kept_for_ever_only_under_its_own_time(server: Server) -> None:
+    order = {"prompt": "a star", "options": {"steps": 1}}
+    with server.live("tab-small") as live:
+        job = server.order("/draw", order, "tab-small")["job"]
+        (name,) = wait_for_end(live, job)["pictures"]
+    listed = json.loads(server.ask("GET", "/gallery")[1])["pictures"]
+    time = next(one["time"] for one in listed if one["name"] == name)
+    for asked, kept in ((f"?t={time}", "immutable"), ("?t=5", "no-cache"), ("", "no-cache")):
+        status, data, headers = server.ask("GET", f"/thumbnails/{name}{asked}")
+        assert (status, data[:4]) == (200, b"RIFF")
+        assert kept in headers["cache-control"]
