@@ -254,7 +254,10 @@ export class Stage {
     this.#strip(part("versions"), this.#versions.familyOf(name));
   }
 
-  /** What is being drawn, in the picture's place. @param {string} source @param {string} parent @param {string} prompt */
+  /**
+   * What is being drawn, in the picture's place.
+   * @param {string} source @param {string} parent @param {string} prompt
+   */
   preview(source, parent, prompt) {
     const image = this.#parts("picture");
     image.classList.add("preview");

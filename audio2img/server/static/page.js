@@ -54,8 +54,10 @@ const state = {
   jobs: new Map(),
   told: new Set(ofTab.get("told", [])),  // "7 words": what of a job was taken in, once
   isAway: false,  // the person looks at other pictures meanwhile
+  isWriting: false,  // or writes
   soundsOf: "",  // the job whose sounds are shown
   wordsOf: "",  // the job whose words the prompt is
+  scheduler: "",  // the one that is wished, though the model may not have it
   start: null,  // {name, label}: the picture to start from
   revision: null,  // {parent, options, model}: a change that waits to be drawn
   recording: null,  // what is being spoken: see `speak`
@@ -89,7 +91,8 @@ async function ask(address, body, type = "application/json") {
   }
   const got = await answer.json().catch(() => ({}));
   if (answer.ok) return got;
-  if (!got.message && [401, 403].includes(answer.status)) throw new Trouble(t("locked"), t("locked.remedy"), answer.status);
+  const isLocked = !got.message && [401, 403].includes(answer.status);
+  if (isLocked) throw new Trouble(t("locked"), t("locked.remedy"), answer.status);
   throw new Trouble(got.message ?? t("refused", { status: answer.status }), got.remedy, answer.status);
 }
 
@@ -120,11 +123,18 @@ function connect() {
     endRecording();
     $("speak").disabled = true;
     $("connection").textContent = t("lost");
-    if (state.retries === 1) attempt(() => ask("/gallery?from=0&count=1").catch((error) => {
-      if (error.status) throw error;  // it is there, and says why we may not come in
-    }));
+    if (state.retries === 1) attempt(askWhy);
     state.retryTimer = setTimeout(connect, RETRY_MS[Math.min(state.retries++, RETRY_MS.length - 1)]);
   };
+}
+
+/** A socket that is refused says no reason; an address does. */
+async function askWhy() {
+  try {
+    await ask("/gallery?from=0&count=1");
+  } catch (error) {
+    if (error.status) throw error;  // else nobody is there, which is told already
+  }
 }
 
 function reconnectNow() {
@@ -140,7 +150,10 @@ const hear = {
     $("speak").disabled = Boolean(reasonForSilence());
     offerChoices(hello);
     attempt(() => gallery.start(hello.gallery).then(() => stage.describe()));
-    if (!stage.picture && ofTab.get("open")) look(ofTab.get("open"));
+    if (!stage.picture && ofTab.get("open")) {
+      stage.show(ofTab.get("open"));
+      opened(ofTab.get("open"));
+    }
     showJobs();
   },
   model(model) {
@@ -170,10 +183,12 @@ function takeJob(job) {
   state.jobs.set(job.id, job);
   if (isNew && job.state === "running") forget(job.id);
   followRecording(job);
-  if (job.kind !== "draw" && isNewest(job)) showWords(job.final || job.state === "running" ? job.words : "", job.final);
+  if (isNewestHeard(job)) {
+    showWords(job.final || job.state === "running" ? job.words : "", job.final);
+    followSounds(job);
+  }
   if (job.final && !job.from && once(job, "words")) takeWords(job);
   if (job.revised && job.stage && once(job, "revised")) setPrompt(job.revised.prompt);  // it is going to be drawn
-  if (job.kind !== "draw" && isNewest(job)) followSounds(job);
   if (job.state !== "running") finish(job);
   showJobs();
 }
@@ -190,7 +205,10 @@ function forget(id) {
   for (const what of ["words", "revised", "preview", "end"]) state.told.delete(`${id} ${what}`);
 }
 
-const isNewest = (job) => ![...state.jobs.values()].some((one) => one.kind !== "draw" && Number(one.id) > Number(job.id));
+function isNewestHeard(job) {
+  const heard = [...state.jobs.values()].filter((one) => one.kind !== "draw");
+  return job.kind !== "draw" && heard.every((one) => Number(one.id) <= Number(job.id));
+}
 
 function takeWords(job) {
   if (!job.words) return;
@@ -212,13 +230,13 @@ function finish(job) {
     stage.endPreview();
   }
   if (job.pictures.length) attempt(() => gallery.reload().then(() => stage.describe()));
-  const said = { done: job.pictures.length ? t("done", { n: job.pictures.length }) : "", stopped: t("stopped"), failed: "" };
-  sayStatus(said[job.state]);
+  const n = job.pictures.length;
+  sayStatus({ done: n ? t("done", { n }) : "", stopped: t("stopped"), failed: "" }[job.state]);
 }
 
-/** As little as is needed, and not while somebody writes. */
+/** As little as is needed, and not while somebody writes the next words. */
 function bringIntoView(element) {
-  if (!isField(document.activeElement) || document.activeElement.id === "prompt") element.scrollIntoView({ block: "nearest" });
+  if (!state.isWriting) element.scrollIntoView({ block: "nearest" });
 }
 
 const running = () => [...state.jobs.values()].filter((job) => job.state === "running");
@@ -258,16 +276,25 @@ function showWarnings(warnings) {
   if ($("warnings").dataset.shown === shown) return;
   $("warnings").dataset.shown = shown;
   $("warnings").hidden = !shown;
-  $("warnings").replaceChildren(...warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  $("warnings").replaceChildren(...warnings.map((text) => element("li", text)));
   if (shown) announce(warnings.at(-1), true);
 }
 
 let wakeLock = null;
 
-async function keepAwake(isWanted) {
+/** A phone that falls asleep loses the connection. */
+function keepAwake(isWanted) {
   if (isWanted === Boolean(wakeLock)) return;
-  if (!isWanted) { wakeLock.then((lock) => lock?.release()); wakeLock = null; return; }
-  wakeLock = navigator.wakeLock?.request("screen").catch(() => null) ?? null;  // the battery is low
+  wakeLock?.then((lock) => lock?.release());
+  wakeLock = isWanted ? navigator.wakeLock?.request("screen").catch(() => null) ?? null : null;  // refused: battery low
+}
+
+/** Whoever looks again finds the page as it is now; a hidden page has lost its wake lock. */
+function wakeUp() {
+  if (document.hidden) return;
+  reconnectNow();
+  wakeLock = null;
+  showJobs();
 }
 
 // What is said to the person
@@ -292,15 +319,15 @@ function announce(text, isKept = false) {
 }
 
 function showError({ message, remedy }) {
-  const box = document.createElement("div"), words = document.createElement("div"), close = document.createElement("button");
-  for (const text of [message, remedy]) {
-    if (text) words.append(Object.assign(document.createElement("p"), { textContent: text }));
-  }
-  Object.assign(close, { type: "button", className: "quiet", textContent: "×", onclick: () => box.remove() });
+  const box = element("div"), words = element("div"), close = element("button", "×");
+  words.append(...[message, remedy].filter(Boolean).map((text) => element("p", text)));
+  Object.assign(close, { type: "button", className: "quiet", onclick: () => box.remove() });
   close.setAttribute("aria-label", t("close"));
   box.append(words, close);
   $("alert").replaceChildren(box);
 }
+
+const element = (name, text = "") => Object.assign(document.createElement(name), { textContent: text });
 
 function showWords(words, isFinal) {
   $("words").textContent = words;
@@ -314,7 +341,8 @@ function showHint() {
   let key = silence || "hint";
   if (recording && !recording.isOpen) key = "hint.wait";
   else if (recording?.hear === "sounds") key = "hint.sounds";  // nobody ends them by falling silent
-  else if (recording) key = job?.speaking ? "hint.hearing" : recording.parent ? "hint.change" : "hint.listening";
+  else if (job?.speaking) key = "hint.hearing";
+  else if (recording) key = recording.parent ? "hint.change" : "hint.listening";
   $("hint").textContent = t(key);
   $("hint").classList.toggle("hearing", key === "hint.hearing");
   $("choose").classList.toggle("offered", Boolean(silence));
@@ -362,7 +390,7 @@ async function speak(isChange = false) {
     if (!(error instanceof MicrophoneError || error instanceof Trouble)) throw error;
     if (state.recording !== recording) return undefined;  // given up meanwhile
     endRecording();
-    showError(error.key ? { message: t(error.key), remedy: t("microphone.remedy") } : error);
+    showError(error.key ? { message: t(error.key), remedy: reasonForSilence() ? "" : t("microphone.remedy") } : error);
     $("choose").classList.add("offered");
   }
   return showRecording();
@@ -432,21 +460,25 @@ const model = () => chosenModel() ? { model: chosenModel() } : {};
 function offerChoices(hello) {
   const usual = hello.models.find((one) => one.default) ?? hello.models[0];
   const isInstalled = (one) => one.installed !== false;
-  fillSelect("model", hello.models.filter(isInstalled).map((one) => [one.name, one.title || one.name]), chosenModel() || usual?.name);
-  field("model").hidden = hello.models.length < 2;
+  const models = hello.models.filter(isInstalled).map((one) => [one.name, one.title || one.name]);
+  fillSelect("model", models, chosenModel() || usual?.name);
+  field("model").hidden = models.length < 2;
   fillSelect("style", [["", t("style.none")], ...hello.styles.map((style) => [style.name, style.name])]);
   fillSelect("template", [["", t("template.none")], ...named(hello.templates)]);
   field("template").hidden = !hello.templates.length;
-  const codes = hello.languages ?? [];
-  const nameOf = (code) => { try { return new Intl.DisplayNames([language], { type: "language" }).of(code); } catch { return code; } };
-  const spoken = codes.map((code) => [code, nameOf(code)]).sort((a, b) => a[1].localeCompare(b[1], language));
-  fillSelect("language", [["", t("language.any")], ...spoken], remembered.get("language", ""));
-  field("language").hidden = codes.length < 2;
+  offerLanguages(hello.languages);
   $("hear").hidden = !hello.sounds;
   $("no-sounds").hidden = hello.sounds;
   $("no-sounds").textContent = hello.sounds ? "" : t("sounds.cannot", { why: hello.sounds_why });
   offerModel();
   showHint();
+}
+
+function offerLanguages(codes) {
+  const names = new Intl.DisplayNames([language], { type: "language" });
+  const spoken = codes.map((code) => [code, names.of(code)]).sort((a, b) => a[1].localeCompare(b[1], language));
+  fillSelect("language", [["", t("language.any")], ...spoken], remembered.get("language", ""));
+  field("language").hidden = codes.length < 2;
 }
 
 /** Shows what the chosen model can, and hides what it cannot. */
@@ -467,12 +499,11 @@ function offerModel() {
   };
   for (const [id, isOffered] of Object.entries(can)) field(id).hidden = !isOffered;
   $("start").hidden = !state.start || !model.init_image;
-  fillSelect("scheduler", [["", t("model.usual")], ...model.schedulers.map((name) => [name, name])]);
+  fillSelect("scheduler", [["", t("model.usual")], ...model.schedulers.map((name) => [name, name])], state.scheduler);
   $("steps").placeholder = model.steps ?? "";
   $("guidance").placeholder = model.guidance ?? "";
-  ["width", "height"].forEach((id, side) => Object.assign($(id), {
-    placeholder: sizes.usual[side], step: sizes.multiple || 1, min: sizes.least ?? (sizes.multiple || 1), max: sizes.most ?? "",
-  }));
+  const step = sizes.multiple || 1, min = step * Math.ceil((sizes.least ?? step) / step), max = sizes.most ?? "";
+  ["width", "height"].forEach((id, side) => Object.assign($(id), { placeholder: sizes.usual[side], step, min, max }));
 }
 
 const canStartFrom = () => Boolean(state.models.get(chosenModel())?.init_image);
@@ -490,7 +521,9 @@ function options() {
     given.height ??= usual[1];
   }
   if (Number($("count").value) > 1) given.count = Number($("count").value);
-  if (state.start && canStartFrom()) Object.assign(given, { init_image: state.start.name, strength: Number($("strength").value) });
+  if (state.start && canStartFrom()) {
+    Object.assign(given, { init_image: state.start.name, strength: Number($("strength").value) });
+  }
   return given;
 }
 
@@ -518,24 +551,33 @@ function fill(settings) {
   for (const id of ["style", "template"]) choose(id, "");
   $("negative").value = settings.negative ?? "";
   for (const id of NUMBERS) $(id).value = settings[id] ?? "";
-  choose("scheduler", settings.scheduler);
+  state.scheduler = settings.scheduler;
+  choose("scheduler", state.scheduler);
   showSeed();
+}
+
+function keepSeed() {
+  const { seed } = stage.picture;
+  $("seed").value = seed;
+  showSeed();
+  sayStatus(t("seed.kept", { seed }));
 }
 
 function showSeed() { $("seed-new").hidden = $("seed").value === ""; }
 
-function startFrom(start, strength) {
+function startFrom(start) {
+  if (state.start?.source.startsWith("blob:")) URL.revokeObjectURL(state.start.source);
   state.start = start;
   $("start").hidden = !start;
   if (!start) return;
   $("start").firstElementChild.src = start.source;
   $("start-name").textContent = t("start.from", { name: start.label });
-  if (strength) $("strength").value = strength;
 }
 
 function askForModel() {
   offerModel();
-  if (state.models.get(chosenModel())?.state !== "ready") state.socket?.send(JSON.stringify({ do: "model", name: chosenModel() }));
+  if (state.models.get(chosenModel())?.state === "ready" || state.socket?.readyState !== WebSocket.OPEN) return;
+  state.socket.send(JSON.stringify({ do: "model", name: chosenModel() }));
 }
 
 // Drawing
@@ -548,7 +590,7 @@ async function order(draw) {
 
 /** Something new is under way: its picture is waited for, and what went wrong before is over. */
 function begin() {
-  state.isAway = false;
+  state.isAway = state.isWriting = false;
   $("alert").replaceChildren();
 }
 
@@ -606,6 +648,7 @@ async function offerRevision(revised, parent) {
   if (!parent) return undefined;
   return attempt(async () => {
     const { options, model: drawnBy } = await versionOf(parent);
+    if (stage.picture?.name !== parent) look(parent);
     if (revised.negative) options.negative = [options.negative, revised.negative].filter(Boolean).join(", ");
     showRevision({ parent, options, model: drawnBy }, revised);
   });
@@ -652,11 +695,11 @@ function look(name) {
     stage.show(name);
     $("frames").scrollIntoView({ block: "nearest" });
   }
-  if (state.revision?.parent !== name) showRevision(null);
   opened(name);
 }
 
 function opened(name) {
+  if (state.revision?.parent !== name) showRevision(null);
   gallery.mark(name);
   ofTab.set("open", name);
 }
@@ -673,7 +716,9 @@ const isPicture = (file) => file.type.startsWith("image/") || /\.(png|jpe?g|webp
 function takeFile(file) {
   if (isPicture(file)) return takePicture(file);
   const most = state.hello?.limits.upload_bytes;
-  if (most && file.size > most) return showError({ message: t("too_large", { name: file.name, megabytes: Math.floor(most / 2 ** 20) }) });
+  if (most && file.size > most) {
+    return showError({ message: t("too_large", { name: file.name, megabytes: Math.floor(most / 2 ** 20) }) });
+  }
   if (!isFilledWell()) return undefined;
   return attempt(async () => {
     const order = hearOrder();
@@ -705,7 +750,8 @@ function takePicture(file) {
 
 function uploadStart(file) {
   return attempt(async () => {
-    const { start } = await ask(`/start-picture?name=${encodeURIComponent(file.name)}`, file, "application/octet-stream");
+    const query = new URLSearchParams({ name: file.name });
+    const { start } = await ask(`/start-picture?${query}`, file, "application/octet-stream");
     startFrom({ name: start, label: file.name, source: URL.createObjectURL(file) });
   });
 }
@@ -743,12 +789,16 @@ function watchDrops() {
 
 // Keys
 
-const isField = (target) => target instanceof Element && target.closest("textarea, select, input:not([type=checkbox]), [contenteditable]") !== null;
-const isControl = (target) => target instanceof Element && target.closest("button, a, summary, input, select, textarea") !== null;
+const isIn = (target, selector) => target instanceof Element && target.closest(selector) !== null;
+const isField = (target) => isIn(target, "textarea, select, input:not([type=checkbox])");
+const isControl = (target) => isIn(target, "button, a, summary, input, select, textarea");
+const isTick = (target) => isIn(target, "[type=checkbox]");  // which Enter does nothing to
+
+const drawShown = () => state.revision ? drawRevision() : draw();
 
 const keys = {
   " ": (event) => !isControl(event.target) && !event.repeat && speak,
-  Enter: (event) => (!isControl(event.target) || event.target.type === "checkbox") && !event.repeat && (state.revision ? drawRevision : draw),
+  Enter: (event) => (!isControl(event.target) || isTick(event.target)) && !event.repeat && drawShown,
   ArrowLeft: () => () => step(-1),
   ArrowRight: () => () => step(1),
   d: () => () => stage.picture && $("download").click(),
@@ -759,7 +809,8 @@ const keys = {
 };
 
 function onKey(event) {
-  if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
+  if (event.defaultPrevented || event.isComposing || $("keys").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") {  // types nothing, so it stops from within a field, too
     if (!$("stop").disabled) stop();
     return;
@@ -787,10 +838,10 @@ function drawOnEnter(event, act) {
 // The beginning
 
 function putTexts() {
-  for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
-  for (const element of document.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", t(element.dataset.tLabel));
-  for (const element of document.querySelectorAll("[data-t-hint]")) element.placeholder = t(element.dataset.tHint);
-  for (const link of document.querySelectorAll("footer a")) if (link.lang === language) link.setAttribute("aria-current", "true");
+  for (const one of document.querySelectorAll("[data-t]")) one.textContent = t(one.dataset.t);
+  for (const one of document.querySelectorAll("[data-t-label]")) one.setAttribute("aria-label", t(one.dataset.tLabel));
+  for (const one of document.querySelectorAll("[data-t-hint]")) one.placeholder = t(one.dataset.tHint);
+  document.querySelector(`footer a[lang=${language}]`)?.setAttribute("aria-current", "true");
 }
 
 function remember() {
@@ -813,7 +864,7 @@ function wire() {
     "offer-no": () => { $("offer").hidden = true; $("prompt").focus(); },
     "revision-no": () => { showRevision(null); $("change").focus(); },
     "seed-new": () => { $("seed").value = ""; showSeed(); $("seed").focus(); },
-    "keep-seed": () => { $("seed").value = stage.picture.seed; showSeed(); sayStatus(t("seed.kept", { seed: stage.picture.seed })); },
+    "keep-seed": keepSeed,
   };
   for (const [id, act] of Object.entries(clicks)) $(id).onclick = act;
   const submits = { form: draw, "change-form": changeByWords, revision: drawRevision };
@@ -825,10 +876,12 @@ function wire() {
   $("revised").onkeydown = (event) => drawOnEnter(event, drawRevision);
   $("seed").oninput = showSeed;
   $("model").onchange = askForModel;
+  $("scheduler").onchange = () => { state.scheduler = $("scheduler").value; };
   addEventListener("keydown", onKey);
+  addEventListener("input", () => { state.isWriting = true; });
   addEventListener("click", (event) => { if (event.detail) setTimeout(freeKeys); });
   addEventListener("online", reconnectNow);
-  addEventListener("visibilitychange", () => document.hidden || reconnectNow());
+  document.addEventListener("visibilitychange", wakeUp);
   navigator.mediaDevices?.addEventListener?.("devicechange", listDevices);
   watchDrops();
 }
