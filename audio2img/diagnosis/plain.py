@@ -23,6 +23,7 @@ from audio2img.config import (
 )
 from audio2img.diagnosis import mac_actions, machine, torch_machine
 from audio2img.diagnosis.checks import Check, State
+from audio2img.diagnosis.page import check_page
 from audio2img.errors import Audio2ImgError, MachineError
 from audio2img.types import SAMPLE_RATE_HZ, AudioClip
 
@@ -195,6 +196,7 @@ CHECKS: dict[str, Callable[[Settings], Check]] = {
     "torch": torch_machine.check_torch,
     "torch picture": torch_machine.check_torch_picture,
     "microphone": _microphone,
+    "page": check_page,
     "output": _output,
     "quick actions": lambda _: mac_actions.check_quick_actions(),
     "shortcuts": lambda _: mac_actions.check_shortcuts(),
@@ -204,6 +206,7 @@ CHECKS: dict[str, Callable[[Settings], Check]] = {
 OPTIONAL = (
     "sounds",
     "microphone",
+    "page",
     "torch",
     "torch picture",
     "memory",

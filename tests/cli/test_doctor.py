@@ -26,6 +26,7 @@ def test_every_check_is_a_line(audio2img: Command) -> None:
         assert any(line[5:].startswith(name) for line in lines), name
     assert "please draw a big red house at night" in text
     assert "low memory mode is off" in text
+    assert any(line.startswith("ok   page            served in") for line in lines), text
     assert "0 models, 0.0 MB in " in text
 
 
