@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import audio2img
+from audio2img.types import Hear, LongPrompt
 
 STATIC = Path(audio2img.__file__).parent / "server" / "static"
 HTML = (STATIC / "index.html").read_text(encoding="utf-8")
@@ -61,6 +63,19 @@ def test_every_element_that_a_script_looks_for_is_there() -> None:
 def test_every_label_belongs_to_a_field() -> None:
     ids = set(re.findall(r'\bid="([^"]+)"', HTML))
     assert set(re.findall(r'\b(?:for|aria-describedby|aria-labelledby)="([^"]+)"', HTML)) <= ids
+
+
+@pytest.mark.parametrize(
+    ("options", "choices"),
+    [
+        (r'<option value="(\w+)" data-t="long', get_args(LongPrompt)),
+        (r'name="hear" value="(\w+)"', get_args(Hear)),
+    ],
+)
+def test_what_can_be_chosen_is_what_can_be_asked_for(options: str, choices: tuple[str, ...]) -> None:
+    offered = re.findall(options, HTML)
+    assert offered
+    assert set(offered) <= set(choices)
 
 
 def test_every_file_that_is_asked_for_is_there() -> None:

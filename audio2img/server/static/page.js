@@ -647,20 +647,22 @@ function stop() {
 async function offerRevision(revised, parent) {
   if (!parent) return undefined;
   return attempt(async () => {
-    const { options, model: drawnBy } = await versionOf(parent);
+    const { prompt, options, model: drawnBy } = await versionOf(parent);
     if (stage.picture?.name !== parent) look(parent);
     if (revised.negative) options.negative = [options.negative, revised.negative].filter(Boolean).join(", ");
-    showRevision({ parent, options, model: drawnBy }, revised);
+    const isSame = revised.prompt === prompt && !revised.negative;
+    showRevision({ parent, options, model: drawnBy }, revised, t(isSame ? "revised.same" : "revised"));
   });
 }
 
-function showRevision(revision, revised = {}) {
+function showRevision(revision, revised = {}, title = "") {
   state.revision = revision;
   $("revision").hidden = !revision;
   if (!revision) return;
+  $("revised-title").textContent = title;
   $("revised").value = revised.prompt;
   $("revision-note").textContent = revised.note ?? "";
-  announce([t("revised"), revised.prompt, revised.note].filter(Boolean).join(" "), true);
+  announce([title, revised.prompt, revised.note].filter(Boolean).join(" "), true);
   $("revision").scrollIntoView({ block: "nearest" });
 }
 
