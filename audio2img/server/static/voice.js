@@ -28,6 +28,8 @@ export class Voice {
   #context = null;
   #stream = null;
   #node = null;
+  #begin = () => {};
+  #giveUp = () => {};
   #waiting = [];
   #socket = null;
   #timer = 0;
@@ -37,8 +39,9 @@ export class Voice {
   constructor(onLevel) { this.#onLevel = onLevel; }
 
   /**
-   * Asks for the microphone and starts to gather its blocks. Call it in a click or a key press: Safari
-   * starts sound only there.
+   * Asks for the microphone, and waits until its first block is there: who is told to speak before loses
+   * words, as a browser takes its time to start. Call it in a click or a key press: Safari starts sound
+   * only there.
    * @param {string} device id of the microphone, "" for the browser's own choice
    * @returns {Promise<number>} samples a second
    * @throws {MicrophoneError}
@@ -53,7 +56,7 @@ export class Voice {
       stream = await getStream(context, device);
       if (this.#context !== context) throw new DOMException("released meanwhile", "AbortError");
       this.#stream = stream;
-      this.#listen();
+      await this.#listen();
     } catch (error) {
       stream?.getTracks().forEach((track) => track.stop());
       if (this.#context === context) this.release();
@@ -62,6 +65,7 @@ export class Voice {
     return context.sampleRate;
   }
 
+  /** @returns {Promise<void>} of the first block */
   #listen() {
     const context = this.#context;
     this.#node = new AudioWorkletNode(context, "blocks", {
@@ -72,6 +76,7 @@ export class Voice {
     this.#node.connect(context.destination);  // silence; without it Safari may not run the node
     this.#stream.getAudioTracks()[0].onended = () => this.end();  // unplugged
     context.onstatechange = () => { if (context.state === "interrupted") this.#take(null); };  // a call on an iPhone
+    return new Promise((begin, giveUp) => { this.#begin = begin; this.#giveUp = giveUp; });
   }
 
   /** Sends what was gathered and what comes over `socket`. @param {WebSocket} socket */
@@ -83,6 +88,7 @@ export class Voice {
   /** Lets go of the microphone at once. What was not sent is not sent any more. */
   release() {
     clearTimeout(this.#timer);
+    this.#giveUp(new DOMException("released meanwhile", "AbortError"));
     if (this.#node) this.#node.port.onmessage = null;
     this.#stream?.getTracks().forEach((track) => { track.onended = null; track.stop(); });
     this.#context?.close().catch(() => {});  // closed already
@@ -91,6 +97,7 @@ export class Voice {
   }
 
   #take(block) {
+    this.#begin();
     if (block) {
       this.#onLevel(levelOf(new DataView(block)));
       this.#waiting.push(block);
