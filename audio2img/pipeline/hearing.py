@@ -141,23 +141,28 @@ class Hearing:
         options: Options,
         heard: Transcript | None = None,
         watch: Callable[[NDArray[np.float32]], None] | None = None,
+        on_sounds: Callable[[SoundEvents], None] = lambda sounds: None,
     ) -> tuple[Transcript | None, SoundEvents | None]:
         """What is said in `audio` and which sounds are in it, as far as `options.hear` asks for them.
 
         "auto" listens for words where speech leads all other sounds, or there are none; where it does not,
         or no words can be made out, the transcript is None. heard: the transcript, where it is known
-        already; watch: see `Session.classify`. Raises what `transcribe` and `classify` raise.
+        already; watch: see `Session.classify`; on_sounds: see `Session.recognize`. Raises what `transcribe`
+        and `classify` raise.
         """
         if options.hear == "speech":
             return heard or self.transcribe(audio, options), None
         if options.hear == "sounds":
-            return None, self.classify(audio, watch=watch)
+            sounds = self.classify(audio, watch=watch)
+            on_sounds(sounds)
+            return None, sounds
         if options.hear == "auto" and (reason := self._why_no_sounds()):
             self._call.warn(f"listening for words only, not for sounds: {reason}", "classify")
             return self.transcribe(audio, options), None
         _ = self._models.speech_model  # unknown models are refused before hours of sound are read
         audio = audio if _can_be_read_twice(audio) else self._decode(audio)
         sounds = self.classify(audio, watch=watch)
+        on_sounds(sounds)
         is_silent = all(thing.role == "silence" for thing in sounds.summary.things)
         if options.hear == "auto" and not sounds.summary.speech_leads and not is_silent:
             return None, sounds

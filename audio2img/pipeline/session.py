@@ -236,14 +236,19 @@ class Session:
             return Hearing(self.models, call).hear(live, options, on_clip)
 
     def recognize(
-        self, audio: AudioSource, options: Options = Options(), watch: Watch | None = None
+        self,
+        audio: AudioSource,
+        options: Options = Options(),
+        watch: Watch | None = None,
+        on_sounds: Callable[[SoundEvents], None] = lambda sounds: None,
     ) -> tuple[Transcript | None, SoundEvents | None]:
         """What is said in `audio` and which sounds are in it, as far as `options.hear` asks for them.
 
-        watch: see `classify`. See `hearing.Hearing.recognize`. Raises what `transcribe` and `classify` raise.
+        watch: see `classify`. on_sounds: gets the sounds before words are looked for.
+        See `hearing.Hearing.recognize`. Raises what `transcribe` and `classify` raise.
         """
         with self._call() as call:
-            return Hearing(self.models, call).recognize(audio, options, watch=watch)
+            return Hearing(self.models, call).recognize(audio, options, None, watch, on_sounds)
 
     def transcribe(self, audio: AudioSource, options: Options = Options()) -> Transcript:
         """What is said in `audio`. Raises InputError, NothingToDrawError or ModelError."""

@@ -247,9 +247,12 @@ class Studio:
     def _recognize(self, job: Job, clip: AudioClip, order: HearOrder) -> Heard:
         spectrogram = Spectrogram()
         with job.session(self.ears) as session:
-            transcript, sounds = session.recognize(clip, order.options(self.wishes), spectrogram.add)
-        if sounds is not None:
-            job.change(sounds=describe_sounds(sounds, spectrogram))
+            transcript, sounds = session.recognize(
+                clip,
+                order.options(self.wishes),
+                spectrogram.add,
+                lambda sounds: job.change(sounds=describe_sounds(sounds, spectrogram)),
+            )
         summary = None if sounds is None else sounds.summary.shortened(SOUNDS_REMEMBERED)
         return Heard(clip, transcript, summary)
 

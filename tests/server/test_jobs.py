@@ -266,5 +266,11 @@ def test_sounds_are_named_and_shown(tmp_path: Path, shared_data: Path, yamnet_fi
     with wave.open(str((server.pictures / ended["pictures"][0]).with_suffix(".wav"))) as kept:
         heard = np.frombuffer(kept.readframes(kept.getnframes()), "<i2")
     np.testing.assert_allclose(heard, noise, atol=1)  # every block, in order
+    with server.live(
+        "tab-both"
+    ) as socket:  # no words for the mini model, whose sounds are shown all the same
+        job = server.hear((shared_data / "jfk.wav").read_bytes(), {"hear": "both"}, "tab-both", "jfk.wav")
+        ended = wait_for(socket, "job", lambda one: one["id"] == job and one["sounds"])
+        assert any("speech" in one["name"].lower() for one in ended["sounds"]["timeline"])
     with pytest.raises(StopIteration):
         next(running)
