@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -96,7 +96,7 @@ class Guard:
         if not self._is_from_us(scope, headers):
             await self._refuse(scope, send, "this address is not one of ours; open the one that was printed")
         elif self._brings_token(scope):
-            await self._welcome(scope, send)
+            await self._app(scope, receive, self._with_headers(send, self._cookie))
         elif not self._has_cookie(headers):
             await self._refuse(scope, send, "open the address that audio2img serve printed: it has a token")
         else:
@@ -129,14 +129,12 @@ class Guard:
         cookie = cookies.get(self._door.cookie)
         return cookie is not None and _is_same(cookie.value, self._door.token)
 
-    async def _welcome(self, scope: Message, send: Send) -> None:
-        """The token becomes a cookie, and leaves the address, which people show to others."""
-        query = [one for one in parse_qsl(scope["query_string"].decode("latin-1")) if one[0] != TOKEN]
-        place = f"/?{urlencode(query)}" if query else "/"
+    @property
+    def _cookie(self) -> tuple[bytes, bytes]:
+        """What the token becomes; the page takes it out of the address, which people show to others."""
         secure = "; Secure" if self._door.public else ""
         cookie = f"{self._door.cookie}={self._door.token}; HttpOnly; SameSite=Strict; Path=/{secure}"
-        headers = [*self._headers, (b"location", place.encode()), (b"set-cookie", cookie.encode())]
-        await _answer(send, 303, b"", headers)
+        return b"set-cookie", cookie.encode()
 
     async def _refuse(self, scope: Message, send: Send, why: str) -> None:
         if scope["type"] == "websocket":  # before it was accepted: the browser sees 403
@@ -145,10 +143,10 @@ class Guard:
         headers = [*self._headers, (b"content-type", b"text/plain; charset=utf-8")]
         await _answer(send, 403, why.encode(), headers)
 
-    def _with_headers(self, send: Send) -> Send:
+    def _with_headers(self, send: Send, *more: tuple[bytes, bytes]) -> Send:
         async def send_with(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *self._headers]
+                message["headers"] = [*message.get("headers", []), *self._headers, *more]
             await send(message)
 
         return send_with

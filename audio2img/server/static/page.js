@@ -37,6 +37,15 @@ function memory(storage) {
 const remembered = memory(() => localStorage);
 const ofTab = memory(() => sessionStorage);
 const tab = ofTab.get("tab") ?? newTab();
+forgetToken();
+
+/** It has become a cookie, and leaves the address, which people show to others. */
+function forgetToken() {
+  const address = new URL(location.href);
+  if (!address.searchParams.has("token")) return;
+  address.searchParams.delete("token");
+  history.replaceState(null, "", address);
+}
 
 function newTab() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));  // randomUUID needs a secure address
