@@ -139,7 +139,9 @@ _TIMES = {
     "night": "at night", "day": "by day", "morning": "in the morning", "evening": "in the evening",
     "sunset": "at sunset", "sunrise": "at sunrise", "dawn": "at dawn",
     "winter": "in winter", "summer": "in summer",
-    "autumn": "in autumn", "spring": "in spring", "rain": "in the rain", "snow": "in the snow",
+    "autumn": "in autumn", "spring": "in spring", "rain": "in the rain", "raining": "in the rain",
+    "snowing": "in the snow",
+    "snow": "in the snow",
     "nacht": "bei Nacht", "tag": "bei Tag", "abend": "am Abend", "morgen": "am Morgen",
     "de noche": "de noche", "de día": "de día",
 }  # fmt: skip
@@ -205,7 +207,8 @@ _PATTERNS: tuple[tuple[str, Callable[..., Change]], ...] = (
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), build) for pattern, build in _PATTERNS)
 
 _POLITE = (
-    r"please|now|okay|ok|um+|uh+|so|well|but|then|just|can you|could you|would you|i want you to|i want|"
+    r"can we have|could we have|please|now|okay|ok|um+|uh+|so|well|but|then|just|can you|could you|"
+    r"would you|i want you to|i want|"
     r"i(?:'d| would) like|bitte|jetzt|aber|kannst du|por favor|ahora|pero|puedes"
 )
 _AFTER = re.compile(r"[\s,]+(?:please|thanks|thank you|now|bitte|jetzt|por favor)$", re.IGNORECASE)
@@ -221,12 +224,13 @@ _BETWEEN = re.compile(
     rf"\s*[.;!?]+\s+|\s*,\s*(?=(?:(?:and|but|und|aber|y|pero|then) )?(?:{_ORDER}\b|(?:{_ADD}|with|"
     rf"mit|con) {ARTICLE}\b|"
     rf"(?:{ANY_SETTING})\b))|\s+(?:and|but|then|und|aber|y|pero)(?: then)?\s+(?={_ORDER} )|"
+    rf"\s+(?:but|aber|pero)\s+(?=(?:with|mit|con) )|"
     rf"(?<!\bnot)(?<!\bno)(?<!\bwithout)(?:\s*,)?\s+(?:(?:and|but|und|y)\s+)?(?=(?:{ANY_SETTING})$)",
     re.IGNORECASE,
 )
 # What is left of "it should be at night" when the night is read.
 _EMPTY = re.compile(
-    rf"(?:(?:{_ADD})|(?:(?:put|place|move|make|show|let|set|mach|mache|pon|haz) )?{PRONOUN}"
+    rf"(?:(?:{_ADD}|no|yes|nein|ja|sí)|(?:(?:put|place|move|make|show|let|set|mach|mache|pon|haz) )?{PRONOUN}"
     r"(?: (?:should|must|shall|is|has to|soll|debe|be|to be|should be|must be|all))*|que sea)",
     re.IGNORECASE,
 )

@@ -46,6 +46,7 @@ _COMPARED = {
 }  # fmt: skip
 _DEGREE = r"(?:(?:much|a bit|a little|a lot|even|way|all|completely|look|be|to be|más|viel|etwas) )+"
 _PLACE = re.compile(rf"{PREPOSITION} ", re.IGNORECASE)
+_POSSESSIVE = re.compile(r"(?:his|her|its|their|your|our) ", re.IGNORECASE)
 _DEFINITE = re.compile(r"(?:the|der|die|das|el|la|los|las) ", re.IGNORECASE)
 _MOST_LOOK_WORDS = 4  # of a look that is none of the tables': "old and a bit crooked"
 
@@ -78,6 +79,8 @@ def _describe(prompt: str, change: Describe) -> Revision | None:
         return None if change.bare else _unchanged(prompt, f'"{change.text}" names nothing of the words')
     if not look:
         return _unchanged(prompt, "")
+    if re.match(r"(?:not|no longer|nicht|no) ", look, re.IGNORECASE):
+        return _unchanged(prompt, f'"{look}" does not say what it is instead')
     if re.match(rf"{ARTICLE} ", look, re.IGNORECASE):  # "the dog a cat"
         return _put_in_place(prompt, phrase, look)
     if re.match(rf"{PRONOUN} ", change.text, re.IGNORECASE) and not all(
@@ -93,7 +96,11 @@ def _describe(prompt: str, change: Describe) -> Revision | None:
     for one in looks:
         again = find_noun_phrase(words, noun)
         words = describe_phrase(words, again, one) if again else words
-    what = f'"{look}" is said of the {noun}' if _PLACE.match(look) else f"the {noun} is {look}"
+    what = (
+        f'"{look}" is said of the {noun}'
+        if _PLACE.match(look)
+        else f"the {noun} {'are' if re.fullmatch('[a-z]+[^su]s', noun) else 'is'} {look}"
+    )
     return _changed(prompt, words, f"{what} now", f"{what} already")
 
 
@@ -116,17 +123,27 @@ def _split_look(prompt: str, text: str) -> tuple[NounPhrase | None, str]:
 
     The thing comes first ("the house blue") or last ("blue house"); a look alone is the first thing's.
     """
-    if match := re.match(rf"{PRONOUN}(?: |$)", text, re.IGNORECASE):
-        return first_noun_phrase(prompt), _plain_look(text[match.end() :])
-    words = re.sub(rf"^{ARTICLE} ", "", text, flags=re.IGNORECASE).split()
-    cuts = [(words[:count], words[count:]) for count in range(min(4, len(words)), 0, -1)]
-    cuts += [(words[count:], words[:count]) for count in range(1, len(words))]
+    words = _bare(text).split()
+    pronoun = re.match(rf"{PRONOUN}(?: |$)", text, re.IGNORECASE)
+    possessive = _POSSESSIVE.match(text)
+    cuts: list[tuple[list[str], list[str]]] = []
+    if not pronoun or (possessive and not _PLACE.match(" ".join(words))):
+        cuts += [(words[:count], words[count:]) for count in range(min(4, len(words)), 0, -1)]
+    if not pronoun and not possessive:
+        cuts += [(words[count:], words[:count]) for count in range(1, len(words))]
     for thing, look in cuts:
         if not all(map(LOOK.fullmatch, thing)) and (phrase := find_noun_phrase(prompt, " ".join(thing))):
             return phrase, _plain_look(" ".join(look))
+    if pronoun:
+        return first_noun_phrase(prompt), _plain_look(text[pronoun.end() :])
     look_alone = _plain_look(" ".join(words))
     is_look = bool(look_alone) and all(map(LOOK.fullmatch, _looks_in(look_alone)))
     return (first_noun_phrase(prompt) if is_look else None), look_alone
+
+
+def _bare(text: str) -> str:
+    """ "the dog", "her dog" or "any dog" as "dog"."""
+    return re.sub(rf"^(?:{ARTICLE}|{_POSSESSIVE.pattern.strip()}|any|all) ", "", text, flags=re.IGNORECASE)
 
 
 def _plain_look(text: str) -> str:
@@ -184,7 +201,7 @@ def _add(prompt: str, phrase: str) -> Revision:
 
 def _replace(prompt: str, change: Replace) -> Revision:
     """One thing for another; a setting or a look for the old one."""
-    old = re.sub(rf"^{ARTICLE} ", "", change.old, flags=re.IGNORECASE)
+    old = _bare(change.old)
     if kind_of_setting(change.new):
         return _locate(prompt, change.new)
     phrase = (
@@ -196,15 +213,15 @@ def _replace(prompt: str, change: Replace) -> Revision:
         return _unchanged(prompt, f'there is no "{old}" in the words')
     if all(LOOK.fullmatch(one) for one in _looks_in(change.new)) and not LOOK.fullmatch(old):
         return _describe(prompt, Describe(f"{change.old} {change.new}")) or _unchanged(prompt, "")
-    return _put_in_place(prompt, phrase, change.new)
+    return _put_in_place(prompt, phrase, change.new, keep_looks=" " not in old)
 
 
-def _put_in_place(prompt: str, phrase: NounPhrase, new: str) -> Revision:
+def _put_in_place(prompt: str, phrase: NounPhrase, new: str, *, keep_looks: bool = True) -> Revision:
     """A thing for the phrase. The old looks stay where the new thing has none of its own."""
     article = re.match(rf"{ARTICLE} ", new, re.IGNORECASE)
     plain = new[article.end() :] if article else new
     old = prompt[phrase.noun : phrase.end]
-    has_looks = " " in plain
+    has_looks = " " in plain or not keep_looks
     start = phrase.start if has_looks or len(phrase.words) <= 1 else phrase.noun
     begins = prompt[phrase.start : phrase.noun]
     if start == phrase.noun or not begins:
@@ -221,7 +238,7 @@ def _remove(prompt: str, things: str) -> Revision:
     """Things out of the prompt; to be kept out of the picture where the words do not name them."""
     words, negative, notes = prompt, [], []
     for thing in re.split(r"\s*,\s*|\s+(?:and|or|und|oder|y|o|no|nor)\s+", things):
-        noun = re.sub(rf"^(?:{ARTICLE}|any|all|its|his|her) ", "", thing, flags=re.IGNORECASE).strip()
+        noun = _bare(_PLACE.sub("", thing, count=1) if _PLACE.match(thing) else thing).strip()
         if not noun:
             continue
         removed, gone = _remove_all(words, noun)

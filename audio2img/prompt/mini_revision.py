@@ -160,6 +160,8 @@ def _add(scene: Scene, phrase: str) -> _Answer:
         if all(word in COLOURS + SIZES for word in found):
             return _describe(scene, Describe(text))
         return scene, _full(scene)
+    if len(said.items) == 2 and any(scene_has(scene, item.thing) for item in said.items):
+        return _relate(scene, said, Describe(text))
     new, notes = scene, []
     for item in said.items:
         if scene_has(new, item.thing):

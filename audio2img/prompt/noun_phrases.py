@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from audio2img.prompt.changes import ANY_SETTING, ARTICLE, PREPOSITION
 
 COLOURS = (
-    r"(?:red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|gold(?:en)?|silver|turquoise|cyan|violet|"
+    r"(?:red|orange|blonde?|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|gold(?:en)?|silver|turquoise|cyan|violet|"
     r"beige|magenta|teal|"
     r"(?:rot|blau|grün|gelb|schwarz|weiß|weiss|braun|grau|violett|golden|silbern)(?:e[nmrs]?)?|rosa|lila|"
     r"(?:roj|amarill|negr|blanc|morad|dorad)[oa]s?|azul(?:es)?|verdes?|gris(?:es)?|marrón|marrones|naranja)"
@@ -78,11 +78,11 @@ def find_noun_phrase(text: str, noun: str) -> NounPhrase | None:
     forms = {last, f"{last}s", f"{last}es", last.removesuffix("s"), last.removesuffix("es")} - {""}
     start = "".join(re.escape(word) + r"\s+" for word in words[:-1])
     ending = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-    pattern = rf"(?<![\w'’-]){start}(?:{ending})(?![\w'’-])"
+    pattern = rf"(?<![\w'’-]){start}({ending})(?![\w'’-])"
     masked = mask_weights(text)
     first = None
     for match in re.finditer(pattern, masked, re.IGNORECASE):
-        found = _phrase_at(text, masked, *match.span())
+        found = _phrase_at(text, masked, *match.span(1))
         if found.is_head:
             return found
         first = first or found
@@ -120,7 +120,8 @@ def remove_phrase(text: str, phrase: NounPhrase) -> str:
     if following and not listed:  # "with a dog and a cat"
         after = after[following.end() :]
     elif joint := listed or _JOINT.search(before, begin):
-        before = before[: joint.start()]
+        before = before[: joint.start()].rstrip()
+        before = before.rstrip(",") if re.match(r"\s*(?:,|$)", after) else before
     if not re.search(r"\w", before):
         after = after.lstrip(" ,")
         relation = re.match(rf"{PREPOSITION}\s+", after, re.IGNORECASE)
