@@ -36,7 +36,7 @@ from audio2img.prompt.noun_phrases import (
 )
 from audio2img.prompt.prompts import join_negatives
 
-_STRONGER, _MOST, _WEAKER, _LEAST = 1.2, 1.8, 0.8, 0.4  # weights, by steps of .2 from one to the other
+_MOST, _LEAST = 1.8, 0.4  # weights that "more" and "less" do not pass
 _COMPARED = {
     "bigger": "big", "larger": "large", "smaller": "small", "taller": "tall", "darker": "dark",
     "lighter": "light",

@@ -16,7 +16,7 @@ __all__ = ["Revision", "revise"]
 
 
 def revise(prompt: str, said: str, *, in_mini_world: bool) -> Revision:
-    """`prompt` after the changes that `said` asks for, by the rules above; any texts are accepted.
+    """`prompt` after the changes that `said` asks for; any texts are accepted, and none raises an error.
 
     in_mini_world: whether the model knows no words but the small world's. Its sentences then change by
     its grammar; a prompt that is none of them, like any other.
