@@ -293,7 +293,7 @@ async def _receive(request: Request, file: BinaryIO | io.BytesIO, most: int) -> 
             piece = await asyncio.wait_for(anext(pieces), SLOW_S)
         except StopAsyncIteration:
             return
-        except TimeoutError:
+        except asyncio.TimeoutError:  # of its own before Python 3.11
             raise InputError("what was sent stopped coming", "send it again") from None
         n_bytes += len(piece)
         if n_bytes > most:
