@@ -5,21 +5,34 @@ A folder named by AUDIO2IMG_SCREENSHOTS gets a picture of each state that a test
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from audio2img.types import SAMPLE_RATE_HZ
+from tests.conftest import ROOT
 from tests.live_microphone import LiveMicrophone, live_microphone
+from tests.server.clients import TOKEN, Server, run_server
 from tests.speech_synthesis import synthesize
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Expect, Page, Playwright
 
+Visit = Callable[..., "Page"]
+Say = Callable[..., None]
+Shoot = Callable[["Page", str], None]
+
 PATIENCE_MS = 60_000  # the machine may be busy
+LOUDNESS = 0.25  # of the synthesizer's: as loud as somebody who sits at a laptop
+TEXTS = json.loads((ROOT / "audio2img" / "server" / "static" / "texts" / "en.json").read_text("utf-8"))
+OURS = re.compile(r"(http|ws)://127\.0\.0\.1:\d+/|data:|blob:")
 SCREENSHOTS = os.environ.get("AUDIO2IMG_SCREENSHOTS")  # before private_home takes such names away
 
 
@@ -94,11 +107,15 @@ def new_context() -> Iterator[Callable[..., BrowserContext]]:
 
     At the end no page of theirs may have complained in its console, or have asked anybody outside.
     """
-    contexts, complaints = [], []
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+    asked: list[str] = []
 
     def watch(page: Page) -> None:
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
 
     def open_context(browser: Browser, **options: Any) -> BrowserContext:
         if browser.browser_type.name == "chromium":  # the other is told in its preferences
@@ -112,22 +129,73 @@ def new_context() -> Iterator[Callable[..., BrowserContext]]:
     yield open_context
     for context in contexts:
         context.close()
-    assert complaints == []
+    if SCREENSHOTS is None:  # taking one puts a style into the page, which the page's policy refuses
+        assert complaints == []
+    assert [url for url in asked if not OURS.match(url)] == []
+
+
+# What a page has shown, each state once, in order: between two looks of a test much can pass.
+NOTES = """
+window.shown = { words: [], hints: [], pictures: [], status: [] };
+const note = (what, now) => { if (now && window.shown[what].at(-1) !== now) window.shown[what].push(now); };
+const look = () => {
+  const part = (id) => document.getElementById(id);
+  if (document.readyState === "loading") return;
+  if (!part("words").hidden) note("words", part("words").className + ": " + part("words").textContent);
+  note("hints", part("hint").textContent);
+  note("status", part("status").textContent);
+  if (!part("stage").hidden) note("pictures", part("picture").getAttribute("src"));
+};
+new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true });
+"""
+
+
+def shown(page: Page, what: str) -> list[str]:
+    """All that has stood there: "words", "hints", "status", or "pictures" (their addresses)."""
+    seen: list[str] = page.evaluate("what => window.shown[what]", what)
+    return seen
 
 
 @pytest.fixture
-def say(microphone: LiveMicrophone, tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """say(words of the mini world): into the microphone, from now on; comes back at once."""
+def studio(tmp_path: Path) -> Iterator[Server]:
+    yield from run_server(tmp_path)
 
-    def speak(text: str) -> None:
-        microphone.say(synthesize(tmp_path / "said.wav", text).samples)
+
+@pytest.fixture
+def visit(
+    new_context: Callable[..., BrowserContext], studio: Server, expect: Expect
+) -> Iterator[Callable[..., Page]]:
+    """visit(browser or context, **Playwright's options): the studio's page, ready to be spoken to."""
+    pages: list[Page] = []
+
+    def open_page(by: Browser | BrowserContext, **options: Any) -> Page:
+        context = new_context(by, **options) if hasattr(by, "browser_type") else by
+        page = context.new_page()
+        pages.append(page)
+        page.add_init_script(NOTES)
+        page.goto(f"http://{studio.host}/?token={TOKEN}")
+        expect(page.locator("#speak")).to_be_enabled()
+        return page
+
+    yield open_page
+    for page in pages:  # before the studio ends, and they complain
+        page.close()
+
+
+@pytest.fixture
+def say(microphone: LiveMicrophone, tmp_path: Path) -> Iterator[Say]:
+    """say(words of the mini world): into the microphone, after a breath; comes back at once."""
+
+    def speak(text: str, breath_s: float = 1.0) -> None:
+        said = LOUDNESS * synthesize(tmp_path / "said.wav", text).samples
+        microphone.say(np.concatenate([np.zeros(int(breath_s * SAMPLE_RATE_HZ), np.float32), said]))
 
     yield speak
     microphone.hush()
 
 
 @pytest.fixture
-def shoot() -> Callable[[Page, str], None]:
+def shoot() -> Shoot:
     """shoot(page, name): a picture of the whole page for a person to look at, where one is wanted."""
 
     def take(page: Page, name: str) -> None:
@@ -135,6 +203,6 @@ def shoot() -> Callable[[Page, str], None]:
             browser = page.context.browser
             assert browser is not None
             path = Path(SCREENSHOTS, f"{name}-{browser.browser_type.name}.png")
-            page.screenshot(path=path, full_page=True)
+            page.screenshot(path=path, full_page=True, caret="initial")
 
     return take

@@ -401,6 +401,7 @@ async function speak(isChange = false) {
     endRecording();
     showError(error.key ? { message: t(error.key), remedy: reasonForSilence() ? "" : t("microphone.remedy") } : error);
     $("choose").classList.add("offered");
+    return undefined;
   }
   return showRecording();
 }
