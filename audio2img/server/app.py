@@ -9,6 +9,7 @@ import io
 import json
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +27,7 @@ from audio2img.server.gallery import NotInGalleryError, settings_of
 from audio2img.server.guard import App, Door, Guard
 from audio2img.server.jobs import Visitor, as_table
 from audio2img.server.live import serve_tab
-from audio2img.server.orders import MAX_ORDER_BYTES, MAX_PROMPT, parse_draw, parse_hear, read_json
+from audio2img.server.orders import MAX_ORDER_BYTES, MAX_PROMPT, parse_draw, parse_hear, read_json, text_of
 from audio2img.server.studio import Studio, TooManyJobsError
 from audio2img.server.uploads import clean_name
 
@@ -56,6 +57,8 @@ def _told(handler: Handler) -> Handler:
             return await handler(request)
         except ClientDisconnect:
             return Response(status_code=400)
+        except asyncio.CancelledError:  # the server is being closed: nobody waits for what comes slowly
+            return PlainTextResponse("the server is being closed", 503)
         except NotInGalleryError:
             return PlainTextResponse("there is no such picture", 404)
         except Exception as error:
@@ -162,27 +165,27 @@ class Routes:
         name = clean_name(request.query_params.get("name", "")) or "recording"
         recording = await asyncio.to_thread(self.studio.uploads.new_recording, name)
         try:
-            await _receive(request, recording, self.studio.limits.upload_bytes)
-            recording.seek(0)
+            with self.studio.uploads.filling():
+                await _receive(request, recording, self.studio.limits.upload_bytes)
+                await asyncio.to_thread(recording.seek, 0)
             job = await asyncio.to_thread(self.studio.hear, visitor, recording, name, order)
         except BaseException:
-            recording.close()
+            with suppress(OSError):  # of a disk that is full
+                recording.close()
             raise
         return JSONResponse({"job": job.view.id}, 202)
 
     async def stop(self, request: Request) -> Response:
         table = read_json(await _body(request, MAX_ORDER_BYTES))
-        number = table.get("job")
-        stopped = self.studio.stop(self._visitor(request), number if isinstance(number, str) else None)
+        stopped = self.studio.stop(self._visitor(request), text_of(table, "job") or None)
         return JSONResponse({"stopped": stopped})
 
     async def revise(self, request: Request) -> Response:
         from audio2img.prompt import revise
 
         table = read_json(await _body(request, MAX_ORDER_BYTES))
-        prompt, said = (str(table.get(name, ""))[:MAX_PROMPT] for name in ("prompt", "said"))
-        model = table.get("model")
-        in_mini_world = self._in_mini_world(model if isinstance(model, str) else None)
+        prompt, said = (text_of(table, name, MAX_PROMPT) for name in ("prompt", "said"))
+        in_mini_world = self._in_mini_world(text_of(table, "model") or None)
         revision = await asyncio.to_thread(revise, prompt, said, in_mini_world=in_mini_world)
         return JSONResponse(
             {

@@ -12,7 +12,8 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from audio2img.background import in_background
-from audio2img.errors import Audio2ImgError
+from audio2img.errors import Audio2ImgError, CancelledError
+from audio2img.faults import as_told
 from audio2img.server.incoming import IncomingSound
 from audio2img.server.jobs import Job, JobView, Visitor, as_table
 from audio2img.server.orders import parse_hear, read_json
@@ -23,10 +24,11 @@ NEWS_S = 0.04  # between two messages of news: what a person can follow
 BACK_OFF_S = 0.02
 GALLERY_S = 1.0
 MOST_MODEL_TASKS = 4  # of one tab
+TRY_AGAIN_LATER = 1013
 
 
 class Tab:
-    """One open page. `post` and `follow` run until it is closed."""
+    """One open page. `serve` runs until it is closed."""
 
     def __init__(self, socket: WebSocket, studio: Studio, visitor: Visitor) -> None:
         self._socket, self._studio, self._visitor = socket, studio, visitor
@@ -36,22 +38,26 @@ class Tab:
         self._sound: IncomingSound | None = None
         self._job: Job | None = None
         self._model_tasks: set[asyncio.Task[None]] = set()
+        self._is_over = False
 
     async def serve(self) -> None:
         """Until the page is closed, or lost."""
         with self._visitor.listener(self._wake):
-            await self._send({"hello": await asyncio.to_thread(welcome, self._studio)})
-            posting = [asyncio.create_task(self._post_jobs()), asyncio.create_task(self._post_gallery())]
+            hello = await asyncio.to_thread(welcome, self._studio)
+            await self._send({"hello": hello})
+            parts = (self._receive(), self._post_jobs(), self._post_gallery(hello["gallery"]["version"]))
+            tasks = [asyncio.create_task(part) for part in parts]
             self._tell_model(None)
             try:
-                await self._receive()
-            except WebSocketDisconnect:
-                pass
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()  # raises what ended it
             finally:
-                if self._sound is not None:
-                    self._sound.end()  # with what was heard
-                for task in [*posting, *self._model_tasks]:
+                self._is_over = True
+                self._end_sound()  # with what was heard
+                for task in (tasks := [*tasks, *self._model_tasks]):
                     task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
@@ -80,21 +86,31 @@ class Tab:
             await asyncio.sleep(NEWS_S)
             await self._has_news.wait()
 
-    async def _post_gallery(self) -> None:
-        told = await asyncio.to_thread(self._studio.gallery.version)
+    async def _post_gallery(self, told: str) -> None:
+        """told: the version that the page knows."""
         while True:
             await asyncio.sleep(GALLERY_S)
-            version = await asyncio.to_thread(self._studio.gallery.version)
+            try:
+                version = await asyncio.to_thread(self._studio.gallery.version)
+            except Audio2ImgError:  # told to whoever asks for its pictures; it may be read again soon
+                continue
             if version != told:
                 told = version
                 await self._send({"gallery": {"version": version}})
 
+    def _check(self) -> None:
+        """Raises CancelledError when the page is closed."""
+        if self._is_over:
+            raise CancelledError("the page is closed")
+
     def _tell_model(self, name: str | None) -> None:
         async def tell() -> None:
-            await self._send({"model": {"name": name or self._studio.hands.usual_name, "state": "loading"}})
-            # In a thread of its own: it may load for minutes, and those that are lent are few.
-            described = in_background(partial(describe_model, self._studio, name))
-            await self._send({"model": await asyncio.wrap_future(described)})
+            with suppress(WebSocketDisconnect, RuntimeError):  # the page was closed meanwhile
+                usual = self._studio.hands.usual_name
+                await self._send({"model": {"name": name or usual, "state": "loading"}})
+                # In a thread of its own: it may load for minutes, and those that are lent are few.
+                described = in_background(partial(describe_model, self._studio, name, self._check))
+                await self._send({"model": await asyncio.wrap_future(described)})
 
         if len(self._model_tasks) >= MOST_MODEL_TASKS:
             return
@@ -155,12 +171,13 @@ class Tab:
 
 
 async def serve_tab(socket: WebSocket, studio: Studio, name: str) -> None:
+    """Until the page is closed. What ends it otherwise is told to the page, which may come again."""
     await socket.accept()
-    try:
-        visitor = studio.visitor(name)
-    except Audio2ImgError as error:
-        await socket.send_text(json.dumps({"error": as_table(error)}))
-        await socket.close(1013)
-        return
     with suppress(WebSocketDisconnect, RuntimeError):
-        await Tab(socket, studio, visitor).serve()
+        try:
+            await Tab(socket, studio, studio.visitor(name)).serve()
+        except (WebSocketDisconnect, RuntimeError):
+            raise
+        except Exception as error:
+            await socket.send_text(json.dumps({"error": as_table(as_told(error))}))
+            await socket.close(TRY_AGAIN_LATER)

@@ -85,12 +85,12 @@ def parse_draw(table: Mapping[str, Any], settings: Wishes) -> DrawOrder:
     _check_names(table, ("prompt", "options", "model", "from", "transcript_of"))
     wishes, start = _parse_options(table.get("options"))
     order = DrawOrder(
-        prompt=_text(table, "prompt", MAX_PROMPT).strip(),
+        prompt=text_of(table, "prompt", MAX_PROMPT).strip(),
         wishes=wishes,
         start=start,
-        model=_text(table, "model") or None,
-        parent=_text(table, "from"),
-        words_of=_text(table, "transcript_of"),
+        model=text_of(table, "model") or None,
+        parent=text_of(table, "from"),
+        words_of=text_of(table, "transcript_of"),
     )
     order.options(settings, Path("start") if start else None)
     return order
@@ -108,7 +108,7 @@ def parse_hear(table: Mapping[str, Any], settings: Wishes) -> HearOrder:
     )
     order = HearOrder(
         hear=hear,
-        language=_text(table, "language") or None,
+        language=text_of(table, "language") or None,
         draw=draw,
         revise=revise,
         draws_at_once=table.get("draw_at_once") is True,
@@ -124,7 +124,7 @@ def _parse_options(given: Any) -> tuple[dict[str, Any], str]:
     _check_names(table, (*TEXTS, *NUMBERS, "width", "height", "init_image"))
     wishes: dict[str, Any] = {}
     for name in TEXTS:
-        if text := _text(table, name):
+        if text := text_of(table, name):
             wishes[name] = text
     for name in NUMBERS:
         if (number := table.get(name)) is not None:
@@ -134,7 +134,7 @@ def _parse_options(given: Any) -> tuple[dict[str, Any], str]:
     width, height = table.get("width"), table.get("height")
     if width is not None or height is not None:
         wishes["size"] = (width, height)
-    return wishes, _text(table, "init_image")
+    return wishes, text_of(table, "init_image")
 
 
 def _check_names(table: Mapping[str, Any], known: tuple[str, ...]) -> None:
@@ -149,7 +149,8 @@ def _table(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _text(table: Mapping[str, Any], name: str, most: int = 1000) -> str:
+def text_of(table: Mapping[str, Any], name: str, most: int = 1000) -> str:
+    """The text of that name, "" where there is none. Raises UsageError for what is no text, or too long."""
     value = table.get(name)
     if value is None:
         return ""

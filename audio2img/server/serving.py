@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -55,15 +56,17 @@ def serve(
         door = Door(host, listening.getsockname()[1], _check_token(token), public.lower())
         _make_folder(pictures)
         studio = Studio(wishes, pictures, limits)
-        try:
-            studio.hands.preload()
-            in_background(lambda: studio.gallery.page(0, FIRST_PICTURES))  # of a large folder
-            asyncio.run(_run(studio, door, listening, on_ready))
-        finally:
-            studio.close()
+        server = _make_server(studio, door)
+        with _ended_by_signals(server):
+            try:
+                studio.hands.preload()
+                in_background(lambda: studio.gallery.page(0, FIRST_PICTURES))  # of a large folder
+                asyncio.run(_run(server, listening, lambda: on_ready(address_of(door))))
+            finally:
+                studio.close()
 
 
-async def _run(studio: Studio, door: Door, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
+def _make_server(studio: Studio, door: Door) -> uvicorn.Server:
     config = uvicorn.Config(
         make_app(studio, door),
         log_level="warning",
@@ -73,27 +76,35 @@ async def _run(studio: Studio, door: Door, listening: socket.socket, on_ready: C
         timeout_graceful_shutdown=2,
         server_header=False,
     )
-    server = _Server(config)
-    loop = asyncio.get_running_loop()
+    return _Server(config)
 
-    def end() -> None:
-        server.should_exit = True
 
-    for one in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(one, end)
-        except NotImplementedError:  # Windows
-            signal.signal(one, lambda *_: loop.call_soon_threadsafe(end))
+async def _run(server: uvicorn.Server, listening: socket.socket, on_ready: Callable[[], None]) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:
-        on_ready(address_of(door))
+        on_ready()
     await serving
 
 
+@contextlib.contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the server, and do not cut off what the block does after it."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
 class _Server(uvicorn.Server):
-    """Whoever runs it hears the signals."""
+    """`_ended_by_signals` hears the signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -126,7 +137,8 @@ def _listen(host: str, port: int) -> socket.socket:
     """Raises MachineError for a port that is taken, or an address that is none of this machine."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        both = host == "::" and socket.has_dualstack_ipv6()  # every address, as 0.0.0.0 is of the old kind
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise MachineError(

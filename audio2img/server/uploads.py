@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -30,14 +32,24 @@ class Uploads:
 
         Raises MachineError.
         """
-        try:
+        with self.filling():
+            self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
             file = tempfile.TemporaryFile(dir=self._folder, prefix=".audio2img-")  # noqa: SIM115
-        except OSError as error:
-            raise _full(self._folder, error) from error
         raw = getattr(file, "raw", None)
         if raw is not None:
             raw.name = name  # what messages call it
         return cast(BinaryIO, file)
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Around writing what is sent: raises MachineError where the disk is full, or gone."""
+        try:
+            yield
+        except OSError as error:
+            raise MachineError(
+                f"what was sent cannot be kept in {self._folder}: {reason_of(error)}",
+                "make room, or check its permissions",
+            ) from error
 
     def keep_picture(self, visitor: Visitor, name: str, data: bytes) -> str:
         """Keep a picture to start from; what to ask for it by. Raises InputError for what is no picture."""
@@ -46,17 +58,17 @@ class Uploads:
         folder = temporary_path(self._folder)
         path = folder / (clean_name(name) or "picture")
         try:
-            folder.mkdir()
-            path.write_bytes(data)
-        except OSError as error:
-            remove(folder)
-            raise _full(self._folder, error) from error
-        try:
+            with self.filling():
+                folder.mkdir(parents=True)
+                path.write_bytes(data)
             read_pixels(path)
         except InputError as error:
             remove(folder)
             message = error.message.replace(str(path), name)
             raise InputError(message, error.remedy) from None
+        except BaseException:
+            remove(folder)
+            raise
         token = f"{MARK}{secrets.token_urlsafe(12)}"
         self._kept.add(folder)
         visitor.uploads[token] = path
@@ -69,7 +81,7 @@ class Uploads:
         if not token.startswith(MARK):
             return None
         path = visitor.uploads.get(token)
-        if path is None:
+        if path is None or not path.is_file():
             raise InputError("the picture to start from is not here any more", "give it again")
         return path
 
@@ -92,9 +104,3 @@ def clean_name(name: str) -> str:
     """The last part of a file's name as somebody else's machine calls it, fit to be one here."""
     last = re.split(r"[/\\\\]", name)[-1]
     return _UNFIT.sub("_", last).strip(" .")[-100:]
-
-
-def _full(folder: Path, error: OSError) -> MachineError:
-    return MachineError(
-        f"what was sent cannot be kept in {folder}: {reason_of(error)}", "make room, or check its permissions"
-    )

@@ -33,6 +33,15 @@ def test_without_the_token_nothing_is_told(server: Server, cookie: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "others", ['notes={"a": "b, c"}', "=;=", "a b c", 'x="\\"', "audio2img-%d=of-another-start"]
+)
+def test_strange_cookies_of_others_shut_nobody_out(server: Server, others: str) -> None:
+    others = others.replace("%d", str(server.port))
+    for cookie in (f"{others}; {server.cookie}", f"{server.cookie}; {others}"):
+        assert server.ask("GET", "/gallery", headers={"Cookie": cookie})[0] == 200, cookie
+
+
+@pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:%d", "127.0.0.1", "localhost:1", "127.0.0.1:%d.evil.example", "", "[::1",
      "localhost:%d@evil.example", "10.0.0.1:%d"],
@@ -166,6 +175,8 @@ def test_orders_that_are_no_json_are_answered(server: Server) -> None:
         (Door("0.0.0.0", 7860, "", "me.hf.space"), "me.hf.space", True),
         (Door("0.0.0.0", 7860, "", "me.hf.space"), "you.hf.space", False),
         (Door("127.0.0.1", 80, ""), "localhost", True),
+        (Door("My-Machine.lan", 7860, ""), "my-machine.lan:7860", True),
+        (Door("my-machine.lan", 7860, ""), "evil.example:7860", False),
     ],
 )
 def test_the_names_by_which_it_is_known(door: Door, host: str, is_known: bool) -> None:
