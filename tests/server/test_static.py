@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import get_args
 
@@ -82,6 +83,39 @@ def test_every_file_that_is_asked_for_is_there() -> None:
     asked = set(re.findall(r'"/static/([^"]+)"', HTML + "".join(SCRIPTS.values())))
     asked |= set(re.findall(r'"\./([\w.]+)"', "".join(SCRIPTS.values())))
     assert asked == {path.name for path in STATIC.iterdir() if path.is_file()} - {"index.html"}
+
+
+def imports(script: str) -> dict[str, set[str]]:
+    """The modules that a script has at its beginning, and the names that it takes from each."""
+    found = re.findall(r'^import \{([^}]+)\} from "\./([\w.]+)";$', SCRIPTS[script], re.MULTILINE)
+    return {module: set(re.findall(r"[\w$]+", names)) for names, module in found}
+
+
+def loaded_with(script: str) -> set[str]:
+    """What is loaded at once where the script is."""
+    return {script}.union(*map(loaded_with, imports(script)))
+
+
+def test_no_module_needs_one_that_needs_it() -> None:
+    needs = {script: re.findall(r'"\./([\w.]+)"', text) for script, text in SCRIPTS.items()}
+    TopologicalSorter(needs).prepare()  # raises CycleError
+
+
+def test_modules_take_what_others_give_and_use_it() -> None:
+    for script, text in SCRIPTS.items():
+        words = re.findall(r"[\w$]+", text)
+        for module, names in imports(script).items():
+            given = re.findall(r"^export (?:async )?(?:class|const|function) ([\w$]+)", SCRIPTS[module], re.M)
+            assert names <= set(given), script
+            assert [name for name in names if words.count(name) == 1] == [], script
+
+
+def test_the_first_page_is_few_requests_and_asks_for_its_modules_at_once() -> None:
+    """Those of a picture that is changed, of files and of sounds come when they are first needed."""
+    modules = loaded_with("page.js")
+    assert set(re.findall(r'"/static/(\w+\.js)"', HTML)) == modules
+    assert len({"index.html", "style.css"} | modules) <= 6
+    assert not modules & {"change.js", "files.js", "sounds.js", "worklet.js"}
 
 
 def test_nothing_comes_from_outside_and_nothing_is_inline() -> None:

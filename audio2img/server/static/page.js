@@ -1,41 +1,15 @@
-// The page: what it knows, the socket to the server, what it asks for, and its keys.
+// The page: the server's news, the jobs, what is asked for, and the keys.
 
-import { Gallery, Stage, Versions, thumbnailOf } from "./gallery.js";
-import { MicrophoneError, SILENCE_DB, Voice, listMicrophones, reasonForSilence } from "./voice.js";
+import {
+  $, Trouble, announce, attempt, chosenModel, drawOrder, hearOrder, isFilledWell, isModelReady,
+  ofTab, offerChoices, offerModel, putTexts, remember, sayStatus, setPrompt, setSeed, showError, showWarnings,
+  showWords, startFrom, t, takeModel,
+} from "./form.js";
+import { Gallery, Stage, Versions } from "./gallery.js";
+import { Speaking, offerMicrophones, reasonForSilence } from "./voice.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
-const ANNOUNCE_MS = 4000;  // between two words to a screen reader
-const DRAWN_SETTINGS = ["negative", "seed", "steps", "guidance", "scheduler", "width", "height"];
-const NUMBERS = ["seed", "steps", "guidance", "width", "height"];
 
-const $ = (id) => document.getElementById(id);
-const texts = JSON.parse($("texts").textContent);
-const language = document.documentElement.lang;
-const plural = new Intl.PluralRules(language);
-
-/** The words of a key in the reader's language; `values.n` chooses between one and many. */
-function t(key, values = {}) {
-  const form = "n" in values && plural.select(values.n) === "one" ? `${key}.one` : key;
-  return (texts[form] ?? texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-}
-
-/** What is remembered; in a window that keeps nothing, for as long as it is open. */
-function memory(storage) {
-  const kept = new Map();
-  return {
-    get(name, usual) {
-      try { return JSON.parse(storage().getItem(`audio2img.${name}`)) ?? kept.get(name) ?? usual; }
-      catch { return kept.get(name) ?? usual; }
-    },
-    set(name, value) {
-      kept.set(name, value);
-      try { storage().setItem(`audio2img.${name}`, JSON.stringify(value)); } catch { /* full, or forbidden */ }
-    },
-  };
-}
-
-const remembered = memory(() => localStorage);
-const ofTab = memory(() => sessionStorage);
 const tab = ofTab.get("tab") ?? newTab();
 forgetToken();
 
@@ -59,17 +33,11 @@ function newTab() {
 const state = {
   socket: null, retries: 0, retryTimer: 0,
   hello: null,
-  models: new Map(),  // of `model` messages, by name
   jobs: new Map(),
   told: new Set(ofTab.get("told", [])),  // "7 words": what of a job was taken in, once
   isAway: false,  // the person looks at other pictures meanwhile
   isWriting: false,  // or writes
   soundsOf: "",  // the job whose sounds are shown
-  wordsOf: "",  // the job whose words the prompt is
-  scheduler: "",  // the one that is wished, though the model may not have it
-  start: null,  // {name, label}: the picture to start from
-  revision: null,  // {parent, options, model}: a change that waits to be drawn
-  recording: null,  // what is being spoken: see `speak`
 };
 
 const versions = new Versions(ofTab.get("versions", []), (pairs) => ofTab.set("versions", pairs));
@@ -78,16 +46,9 @@ const gallery = new Gallery(
   (address) => ask(address), (picture) => look(picture.name),
 );
 const stage = new Stage($, versions, (name) => gallery.find(name), t, (name) => look(name));
-const voice = new Voice(showLevel);
+const speaking = new Speaking(state.jobs, () => showJobs());
 
 // Talking to the server
-
-class Trouble extends Error {
-  constructor(message, remedy = "", status = 0) {
-    super(message);
-    Object.assign(this, { remedy, status });
-  }
-}
 
 /** The JSON answer of an address. Raises Trouble with the server's own words. */
 async function ask(address, body, type = "application/json") {
@@ -107,17 +68,6 @@ async function ask(address, body, type = "application/json") {
 
 const post = (address, order) => ask(address, JSON.stringify(order));
 
-/** Does it, and shows what went wrong. */
-async function attempt(work) {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof Trouble)) throw error;
-    showError(error);
-    return undefined;
-  }
-}
-
 function connect() {
   clearTimeout(state.retryTimer);
   const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -129,7 +79,7 @@ function connect() {
   socket.onclose = () => {
     if (state.socket !== socket) return;
     state.socket = null;
-    endRecording();
+    speaking.release();
     $("speak").disabled = true;
     $("connection").textContent = t("lost");
     if (state.retries === 1) attempt(askWhy);
@@ -163,19 +113,43 @@ const hear = {
       stage.show(ofTab.get("open"));
       opened(ofTab.get("open"));
     }
-    showJobs();
+    speaking.show();
   },
-  model(model) {
-    state.models.set(model.name, model);
-    if (model.name === chosenModel()) offerModel();
-  },
+  model: takeModel,
   job: takeJob,
   gallery() { attempt(() => gallery.reload().then(() => stage.describe())); },
   error(error) {
-    endRecording();
+    speaking.release();
     showError(error);
   },
 };
+
+// What is loaded when it is first needed
+
+/** What such a module is given of the page. */
+const page = { ask, post, order, begun, look, gallery, stage, get hello() { return state.hello; } };
+
+/** Raises Trouble where the server is gone. */
+async function later(loading) {
+  try {
+    return await loading;
+  } catch (error) {
+    if (error instanceof TypeError) throw new Trouble(t("lost.request"), t("lost.remedy"));
+    throw error;
+  }
+}
+
+let changes = null;
+
+async function loadChanges() {
+  const { Changes } = await later(import("./change.js"));
+  return changes ??= new Changes(page);
+}
+
+const withChanges = (work) => attempt(async () => work(await loadChanges()));
+const withFiles = (work) => attempt(async () => work(await later(import("./files.js"))));
+const takeFile = (file) => withFiles((files) => files.takeFile(file, page));
+const uploadStart = (file) => withFiles((files) => files.uploadStart(file, page));
 
 // Jobs
 
@@ -191,7 +165,7 @@ function takeJob(job) {
   const isNew = !state.jobs.has(job.id);
   state.jobs.set(job.id, job);
   if (isNew && job.state === "running") forget(job.id);
-  followRecording(job);
+  speaking.follow(job);
   if (isNewestHeard(job)) {
     showWords(job.final || job.state === "running" ? job.words : "", job.final);
     followSounds(job);
@@ -206,7 +180,8 @@ function takeJob(job) {
 function followSounds(job) {
   if (state.soundsOf !== job.id) $("sounds").hidden = true;
   state.soundsOf = job.id;
-  if (job.sounds) import("./sounds.js").then(({ showSounds }) => showSounds($("sounds"), job.sounds, t));
+  if (!job.sounds) return;
+  attempt(async () => (await later(import("./sounds.js"))).showSounds($("sounds"), job.sounds, t));
 }
 
 /** An id that a server counts anew after its start says nothing about what was told before. */
@@ -221,14 +196,15 @@ function isNewestHeard(job) {
 
 function takeWords(job) {
   if (!job.words) return;
-  setPrompt(job.words);
-  state.wordsOf = job.id;
+  setPrompt(job.words, job.id);
   announce(job.words, true);
 }
 
 function finish(job) {
   if (!once(job, "end")) return;
-  if (job.revised && !job.pictures.length && job.state === "done") offerRevision(job.revised, job.from);
+  if (job.revised && job.from && !job.pictures.length && job.state === "done") {
+    withChanges((changes) => changes.offer(job.revised, job.from));
+  }
   if (job.error) showError(job.error);
   for (const name of job.pictures) if (job.from) versions.add(name, job.from);
   if (job.pictures.length && !state.isAway) {
@@ -257,8 +233,8 @@ function foremost() {
 
 function showJobs() {
   const job = foremost();
-  const isListening = state.recording !== null && job?.id === state.recording.job;
-  $("stop").disabled = !job && !state.recording;
+  const isListening = speaking.isOf(job);
+  $("stop").disabled = !job && !speaking.isOn;
   $("done").hidden = !job || isListening;
   keepAwake(Boolean(job));
   if (!job) return;
@@ -280,15 +256,6 @@ function stageOf(job) {
   return t(job.stage ? `stage.${job.stage}` : "stage.begin");
 }
 
-function showWarnings(warnings) {
-  const shown = warnings.join("\n");
-  if ($("warnings").dataset.shown === shown) return;
-  $("warnings").dataset.shown = shown;
-  $("warnings").hidden = !shown;
-  $("warnings").replaceChildren(...warnings.map((text) => element("li", text)));
-  if (shown) announce(warnings.at(-1), true);
-}
-
 let wakeLock = null;
 
 /** A phone that falls asleep loses the connection. */
@@ -306,295 +273,25 @@ function wakeUp() {
   showJobs();
 }
 
-// What is said to the person
-
-function sayStatus(text, isNews = true) {
-  if ($("status").textContent === text) return;
-  $("status").textContent = text;
-  if (text && isNews) announce(text);
-}
-
-let announced = 0, announcing = 0, kept = [];
-
-/** To screen readers, politely: not more often than every few seconds, the newest, and what must not be lost. */
-function announce(text, isKept = false) {
-  if (isKept) kept.push(text);
-  clearTimeout(announcing);
-  announcing = setTimeout(() => {
-    announced = Date.now();
-    $("announce").textContent = [...new Set([...kept, text])].join(" \u2013 ");
-    kept = [];
-  }, Math.max(0, announced + ANNOUNCE_MS - Date.now()));
-}
-
-function showError({ message, remedy }) {
-  const box = element("div"), words = element("div"), close = element("button", "×");
-  words.append(...[message, remedy].filter(Boolean).map((text) => element("p", text)));
-  Object.assign(close, { type: "button", className: "quiet", onclick: () => box.remove() });
-  close.setAttribute("aria-label", t("close"));
-  box.append(words, close);
-  $("alert").replaceChildren(box);
-}
-
-const element = (name, text = "") => Object.assign(document.createElement(name), { textContent: text });
-
-function showWords(words, isFinal) {
-  $("words").textContent = words;
-  $("words").className = isFinal ? "final" : "partial";
-  $("words").hidden = !words;
-}
-
-function showHint() {
-  const { recording } = state, silence = reasonForSilence();
-  const job = recording && state.jobs.get(recording.job);
-  let key = silence || "hint";
-  if (recording && !recording.isOpen) key = "hint.wait";
-  else if (recording?.hear === "sounds") key = "hint.sounds";  // nobody ends them by falling silent
-  else if (job?.speaking) key = "hint.hearing";
-  else if (recording) key = recording.parent ? "hint.change" : "hint.listening";
-  $("hint").textContent = t(key);
-  $("hint").classList.toggle("hearing", key === "hint.hearing");
-  $("choose").classList.toggle("offered", Boolean(silence));
-}
-
-// Speaking
-
-const chosenHear = () => $("hear").hidden ? "speech" : document.querySelector("input[name=hear]:checked").value;
-
-function hearOrder() {
-  return {
-    hear: chosenHear(),
-    ...(usable("language") && $("language").value && { language: $("language").value }),
-    ...($("keep_sound").checked && { keep_sound: true }),
-    ...($("at-once").checked && { draw: { options: options(), ...model() } }),
-  };
-}
-
-async function changeOrder() {
-  const { prompt, ...order } = await versionOf(stage.picture.name);
-  return { hear: "speech", revise: { prompt, ...order }, draw_at_once: $("at-once").checked };
-}
+// Speaking and drawing
 
 /** Begins to listen, or ends it. `isChange`: what is said changes the open picture. */
-async function speak(isChange = false) {
-  if (state.recording) return voice.end();
+function speak(isChange = false) {
+  if (speaking.isOn) return speaking.end();
   if (!state.socket || !state.hello) return undefined;
   if (!isChange && !isFilledWell()) return undefined;
-  const recording = state.recording = {
-    job: "", before: new Set(state.jobs.keys()), isOpen: false, isRecorded: false,
-    hear: isChange ? "speech" : chosenHear(), parent: isChange ? stage.picture.name : "",
-  };
-  showRecording();
-  try {
-    const opening = voice.open(remembered.get("microphone", ""));  // first of all: in the gesture
-    const [rate, order] = await Promise.all([opening, isChange ? changeOrder() : hearOrder()]);
-    if (state.recording !== recording) return undefined;
-    recording.isOpen = true;
-    begin();
-    showWords("", false);
-    state.socket.send(JSON.stringify({ do: "speak", rate, order }));
-    voice.send(state.socket);
-    listDevices();
-  } catch (error) {
-    if (!(error instanceof MicrophoneError || error instanceof Trouble)) throw error;
-    if (state.recording !== recording) return undefined;  // given up meanwhile
-    endRecording();
-    showError(error.key ? { message: t(error.key), remedy: reasonForSilence() ? "" : t("microphone.remedy") } : error);
-    $("choose").classList.add("offered");
-    return undefined;
-  }
-  return showRecording();
+  const parent = isChange ? stage.picture.name : "";
+  const orderOf = isChange ? async () => (await loadChanges()).hearOrder(parent) : hearOrder;
+  return speaking.begin(state.socket, orderOf, parent, begin);
 }
-
-/** Whether the job is the one that we speak to, and still listens. */
-function followRecording(job) {
-  const { recording } = state;
-  if (!recording?.isOpen) return;
-  if (!recording.job && job.kind === "speak" && !recording.before.has(job.id)) recording.job = job.id;
-  if (recording.job !== job.id) return;
-  recording.isRecorded ||= job.stage === "record";
-  const hasLeft = recording.isRecorded && job.stage !== "record" && !job.place;
-  if (job.state !== "running" || job.final || hasLeft) endRecording();
-  else showHint();
-}
-
-function endRecording() {
-  state.recording = null;
-  voice.release();
-  showLevel(SILENCE_DB);
-  showRecording();
-}
-
-function showRecording() {
-  const { recording } = state;
-  const isOpen = recording !== null, isChange = Boolean(recording?.parent);
-  $("speak").setAttribute("aria-pressed", String(isOpen));
-  $("speak-name").textContent = t(isOpen ? "speak.end" : "speak");
-  $("change").setAttribute("aria-pressed", String(isChange));
-  $("change").textContent = t(isChange ? "speak.end" : "change");
-  for (const id of ["ring", "level"]) $(id).classList.toggle("open", isOpen);
-  showHint();
-  showJobs();
-}
-
-function showLevel(dB) {
-  const share = Math.max(0, Math.min(1, 1 - dB / SILENCE_DB));
-  for (const id of ["ring", "level"]) $(id).style.setProperty("--level", share.toFixed(3));
-}
-
-async function listDevices() {
-  const found = await listMicrophones();
-  const chosen = remembered.get("microphone", "");
-  fillSelect("microphone", [["", t("microphone.usual")], ...found.map(({ id, name }) => [id, name])], chosen);
-}
-
-// The form
-
-function fillSelect(id, rows, value = $(id).value) {
-  $(id).replaceChildren(...rows.map(([one, label]) => new Option(label, one)));
-  choose(id, value);
-}
-
-function choose(id, value) {
-  $(id).value = value ?? "";
-  if ($(id).selectedIndex < 0) $(id).value = "";
-  if ($(id).selectedIndex < 0) $(id).selectedIndex = 0;
-}
-
-const named = (rows) => rows.map((row) => [row.name, row.about ? `${row.name}: ${row.about}` : row.name]);
-const field = (id) => $(id).closest(".field");
-const usable = (id) => !field(id).hidden;
-const chosenModel = () => $("model").value;
-const model = () => chosenModel() ? { model: chosenModel() } : {};
-
-function offerChoices(hello) {
-  const usual = hello.models.find((one) => one.default) ?? hello.models[0];
-  const isInstalled = (one) => one.installed !== false;
-  const models = hello.models.filter(isInstalled).map((one) => [one.name, one.title || one.name]);
-  fillSelect("model", models, chosenModel() || usual?.name);
-  field("model").hidden = models.length < 2;
-  fillSelect("style", [["", t("style.none")], ...hello.styles.map((style) => [style.name, style.name])]);
-  fillSelect("template", [["", t("template.none")], ...named(hello.templates)]);
-  field("template").hidden = !hello.templates.length;
-  offerLanguages(hello.languages);
-  $("hear").hidden = !hello.sounds;
-  $("no-sounds").hidden = hello.sounds;
-  $("no-sounds").textContent = hello.sounds ? "" : t("sounds.cannot", { why: hello.sounds_why });
-  offerModel();
-  showHint();
-}
-
-function offerLanguages(codes) {
-  const names = new Intl.DisplayNames([language], { type: "language" });
-  const spoken = codes.map((code) => [code, names.of(code)]).sort((a, b) => a[1].localeCompare(b[1], language));
-  fillSelect("language", [["", t("language.any")], ...spoken], remembered.get("language", ""));
-  field("language").hidden = codes.length < 2;
-}
-
-/** Shows what the chosen model can, and hides what it cannot. */
-function offerModel() {
-  const model = state.models.get(chosenModel());
-  const row = state.hello?.models.find((one) => one.name === chosenModel());
-  $("model-state").textContent = { loading: t("model.loading"), failed: t("model.failed") }[model?.state] ?? "";
-  const words = row?.default ? state.hello.words : [];
-  $("known").hidden = !words.length;
-  $("known").firstElementChild.textContent = t("known", { n: words.length });
-  $("known").lastElementChild.textContent = words.join(" ");
-  if (model?.state === "failed" && model.error) showError(model.error);
-  if (model?.state !== "ready") return;
-  const { sizes } = model;
-  const can = {
-    negative: model.negative_prompt, width: sizes.multiple > 0, height: sizes.multiple > 0,
-    scheduler: model.schedulers.length > 1, "start-choose": model.init_image,
-  };
-  for (const [id, isOffered] of Object.entries(can)) field(id).hidden = !isOffered;
-  $("start").hidden = !state.start || !model.init_image;
-  fillSelect("scheduler", [["", t("model.usual")], ...model.schedulers.map((name) => [name, name])], state.scheduler);
-  $("steps").placeholder = model.steps ?? "";
-  $("guidance").placeholder = model.guidance ?? "";
-  const step = sizes.multiple || 1, min = step * Math.ceil((sizes.least ?? step) / step), max = sizes.most ?? "";
-  ["width", "height"].forEach((id, side) => Object.assign($(id), { placeholder: sizes.usual[side], step, min, max }));
-}
-
-const canStartFrom = () => Boolean(state.models.get(chosenModel())?.init_image);
-
-/** OPTIONS of the protocol: what is filled in, as far as the model can. */
-function options() {
-  const given = {};
-  for (const id of ["style", "template", "negative", "scheduler", "long_prompt"]) {
-    if (usable(id) && $(id).value.trim()) given[id] = $(id).value.trim();
-  }
-  for (const id of NUMBERS) if (usable(id) && $(id).value !== "") given[id] = Number($(id).value);
-  const usual = state.models.get(chosenModel())?.sizes?.usual;
-  if (usual && (given.width || given.height)) {
-    given.width ??= usual[0];
-    given.height ??= usual[1];
-  }
-  if (Number($("count").value) > 1) given.count = Number($("count").value);
-  if (state.start && canStartFrom()) {
-    Object.assign(given, { init_image: state.start.name, strength: Number($("strength").value) });
-  }
-  return given;
-}
-
-/** Whether every field can be used; opens the rest where one of them cannot. */
-function isFilledWell() {
-  if ($("form").checkValidity()) return true;
-  if ($("more").querySelector(":invalid")) $("more").open = true;
-  $("form").reportValidity();
-  return false;
-}
-
-function setPrompt(text) {
-  $("prompt").value = text;
-  state.wordsOf = "";
-  ofTab.set("prompt", text);
-}
-
-/** SETTINGS of a picture into the form. Its style is in its words already. */
-function fill(settings) {
-  setPrompt(settings.prompt);
-  if (settings.model !== chosenModel() && [...$("model").options].some((one) => one.value === settings.model)) {
-    $("model").value = settings.model;
-    askForModel();
-  }
-  for (const id of ["style", "template"]) choose(id, "");
-  $("negative").value = settings.negative ?? "";
-  for (const id of NUMBERS) $(id).value = settings[id] ?? "";
-  state.scheduler = settings.scheduler;
-  choose("scheduler", state.scheduler);
-  showSeed();
-}
-
-function keepSeed() {
-  const { seed } = stage.picture;
-  $("seed").value = seed;
-  showSeed();
-  sayStatus(t("seed.kept", { seed }));
-}
-
-function showSeed() { $("seed-new").hidden = $("seed").value === ""; }
-
-function startFrom(start) {
-  if (state.start?.source.startsWith("blob:")) URL.revokeObjectURL(state.start.source);
-  state.start = start;
-  $("start").hidden = !start;
-  if (!start) return;
-  $("start").firstElementChild.src = start.source;
-  $("start-name").textContent = t("start.from", { name: start.label });
-}
-
-function askForModel() {
-  offerModel();
-  if (state.models.get(chosenModel())?.state === "ready" || state.socket?.readyState !== WebSocket.OPEN) return;
-  state.socket.send(JSON.stringify({ do: "model", name: chosenModel() }));
-}
-
-// Drawing
 
 async function order(draw) {
   const { job } = await post("/draw", draw);
-  forget(job);
+  begun(job);
+}
+
+function begun(id) {
+  forget(id);
   begin();
 }
 
@@ -605,98 +302,39 @@ function begin() {
 }
 
 function draw() {
-  const prompt = $("prompt").value.trim();
-  if (!prompt) { $("prompt").focus(); return announce(t("prompt.empty")); }
+  const asked = drawOrder();
+  if (!asked.prompt) { $("prompt").focus(); return announce(t("prompt.empty")); }
   if (!isFilledWell()) return undefined;
-  const words = state.wordsOf && { transcript_of: state.wordsOf };
-  if (!words) showWords("", false);
-  return attempt(() => order({ prompt, options: options(), ...model(), ...words }));
-}
-
-const settingsOf = (name) => ask(`/records/${encodeURIComponent(name)}`);
-
-/** DRAW for a picture like that of the gallery, as it is: same words, same seed. */
-async function versionOf(name) {
-  const settings = await settingsOf(name);
-  const given = DRAWN_SETTINGS.filter((key) => settings[key] !== null && settings[key] !== "");
-  const options = Object.fromEntries(given.map((key) => [key, settings[key]]));
-  if (settings.init_image && gallery.find(settings.init_image)) {
-    Object.assign(options, { init_image: settings.init_image, strength: settings.strength });
-  }
-  const isHere = state.hello.models.some((one) => one.name === settings.model);
-  return { prompt: settings.prompt, options, from: name, ...(isHere && { model: settings.model }) };
+  if (!asked.transcript_of) showWords("", false);
+  return attempt(() => order(asked));
 }
 
 /** The open picture once more with a new seed; without one, what the form says. */
 function again() {
-  if (!stage.picture) { $("seed").value = ""; showSeed(); return draw(); }
-  return attempt(async () => {
-    const { options: { seed, ...options }, from, ...rest } = await versionOf(stage.picture.name);
-    await order({ ...rest, options });
-  });
+  if (stage.picture) return withChanges((changes) => changes.again());
+  setSeed();
+  return draw();
 }
 
-function edit() {
-  const { name } = stage.picture ?? {};
-  if (!name) return undefined;
-  return attempt(async () => {
-    fill(await settingsOf(name));
-    startFrom(canStartFrom() ? { name, label: name, source: thumbnailOf(name, stage.picture?.time) } : null);
-    $("prompt").focus();
-  });
-}
+const edit = () => stage.picture && withChanges((changes) => changes.edit());
+const changeByWords = () => withChanges((changes) => changes.changeByWords());
+const drawRevision = () => withChanges((changes) => changes.draw());
 
 function stop() {
-  if (state.recording && !state.recording.job) endRecording();
+  if (speaking.isUnanswered) speaking.release();
   return attempt(() => post("/stop", {}));
 }
 
-// Changes
-
-/** The words with the change, to be looked at before they are drawn. */
-async function offerRevision(revised, parent) {
-  if (!parent) return undefined;
-  return attempt(async () => {
-    const { prompt, options, model: drawnBy } = await versionOf(parent);
-    if (stage.picture?.name !== parent) look(parent);
-    if (revised.negative) options.negative = [options.negative, revised.negative].filter(Boolean).join(", ");
-    const isSame = revised.prompt === prompt && !revised.negative;
-    showRevision({ parent, options, model: drawnBy }, revised, t(isSame ? "revised.same" : "revised"));
-  });
+function keepSeed() {
+  const { seed } = stage.picture;
+  setSeed(seed);
+  sayStatus(t("seed.kept", { seed }));
 }
 
-function showRevision(revision, revised = {}, title = "") {
-  state.revision = revision;
-  $("revision").hidden = !revision;
-  if (!revision) return;
-  $("revised-title").textContent = title;
-  $("revised").value = revised.prompt;
-  $("revision-note").textContent = revised.note ?? "";
-  announce([title, revised.prompt, revised.note].filter(Boolean).join(" "), true);
-  $("revision").scrollIntoView({ block: "nearest" });
-}
-
-function drawRevision() {
-  const { parent, options, model } = state.revision ?? {}, prompt = $("revised").value.trim();
-  if (!parent || !prompt) return undefined;
-  return attempt(async () => {
-    await order({ prompt, options, from: parent, ...(model && { model }) });
-    setPrompt(prompt);
-    showRevision(null);
-  });
-}
-
-function changeByWords() {
-  const said = $("change-words").value.trim(), name = stage.picture?.name;
-  if (!said || !name) return $("change-words").focus();
-  return attempt(async () => {
-    const { prompt, model } = await versionOf(name);
-    const revised = await post("/revise", { prompt, said, ...(model && { model }) });
-    await offerRevision(revised, name);
-    if (!revised.changed) return;
-    $("change-words").value = "";
-    if ($("at-once").checked) await drawRevision();
-  });
+function askForModel() {
+  offerModel();
+  if (isModelReady() || state.socket?.readyState !== WebSocket.OPEN) return;
+  state.socket.send(JSON.stringify({ do: "model", name: chosenModel() }));
 }
 
 // Looking at pictures
@@ -711,7 +349,7 @@ function look(name) {
 }
 
 function opened(name) {
-  if (state.revision?.parent !== name) showRevision(null);
+  if ($("revision").dataset.of !== name) $("revision").hidden = true;
   gallery.mark(name);
   ofTab.set("open", name);
 }
@@ -722,51 +360,6 @@ async function step(by) {
 }
 
 // Files and words from elsewhere
-
-const isPicture = (file) => file.type.startsWith("image/") || /\.(png|jpe?g|webp)$/i.test(file.name);
-
-function takeFile(file) {
-  if (isPicture(file)) return takePicture(file);
-  const most = state.hello?.limits.upload_bytes;
-  if (most && file.size > most) {
-    return showError({ message: t("too_large", { name: file.name, megabytes: Math.floor(most / 2 ** 20) }) });
-  }
-  if (!isFilledWell()) return undefined;
-  return attempt(async () => {
-    const order = hearOrder();
-    sayStatus(t("sending", { name: file.name }));
-    const query = new URLSearchParams({ name: file.name, hear: order.hear, order: JSON.stringify(order) });
-    const { job } = await ask(`/hear?${query}`, file, "application/octet-stream").finally(() => sayStatus(""));
-    forget(job);
-    begin();
-  });
-}
-
-/** One of ours brings its settings back; another one may be started from. */
-function takePicture(file) {
-  return attempt(async () => {
-    try {
-      fill(await ask("/records", file, "application/octet-stream"));
-      sayStatus(t("settings_back", { name: file.name }));
-      $("form").scrollIntoView({ block: "nearest" });
-    } catch (error) {
-      if (error.status !== 422 || !canStartFrom()) throw error;
-      $("offer").hidden = false;
-      $("offer").firstElementChild.textContent = t("start.offer", { name: file.name });
-      announce(t("start.offer", { name: file.name }));
-      $("offer-yes").onclick = () => { $("offer").hidden = true; uploadStart(file); };
-      $("offer-yes").focus();
-    }
-  });
-}
-
-function uploadStart(file) {
-  return attempt(async () => {
-    const query = new URLSearchParams({ name: file.name });
-    const { start } = await ask(`/start-picture?${query}`, file, "application/octet-stream");
-    startFrom({ name: start, label: file.name, source: URL.createObjectURL(file) });
-  });
-}
 
 function takeTransfer(transfer) {
   const [file] = transfer.files;
@@ -806,7 +399,7 @@ const isField = (target) => isIn(target, "textarea, select, input:not([type=chec
 const isControl = (target) => isIn(target, "button, a, summary, input, select, textarea");
 const isTick = (target) => isIn(target, "[type=checkbox]");  // which Enter does nothing to
 
-const drawShown = () => state.revision ? drawRevision() : draw();
+const drawShown = () => $("revision").hidden ? draw() : drawRevision();
 
 const keys = {
   " ": (event) => !isControl(event.target) && !event.repeat && speak,
@@ -849,23 +442,6 @@ function drawOnEnter(event, act) {
 
 // The beginning
 
-function putTexts() {
-  for (const one of document.querySelectorAll("[data-t]")) one.textContent = t(one.dataset.t);
-  for (const one of document.querySelectorAll("[data-t-label]")) one.setAttribute("aria-label", t(one.dataset.tLabel));
-  for (const one of document.querySelectorAll("[data-t-hint]")) one.placeholder = t(one.dataset.tHint);
-  document.querySelector(`footer a[lang=${language}]`)?.setAttribute("aria-current", "true");
-}
-
-function remember() {
-  $("at-once").checked = remembered.get("at_once", true);
-  $("at-once").onchange = () => remembered.set("at_once", $("at-once").checked);
-  $("more").open = remembered.get("more", false);
-  $("more").ontoggle = () => remembered.set("more", $("more").open);
-  for (const id of ["microphone", "language"]) $(id).onchange = () => remembered.set(id, $(id).value);
-  $("prompt").value = ofTab.get("prompt", "");
-  $("prompt").oninput = () => ofTab.set("prompt", $("prompt").value);
-}
-
 function wire() {
   const clicks = {
     speak: () => speak(), change: () => speak(true), stop, again, edit,
@@ -874,8 +450,8 @@ function wire() {
     "start-choose": () => $("start-file").click(),
     "start-none": () => { startFrom(null); $("prompt").focus(); },
     "offer-no": () => { $("offer").hidden = true; $("prompt").focus(); },
-    "revision-no": () => { showRevision(null); $("change").focus(); },
-    "seed-new": () => { $("seed").value = ""; showSeed(); $("seed").focus(); },
+    "revision-no": () => { $("revision").hidden = true; $("change").focus(); },
+    "seed-new": () => { setSeed(); $("seed").focus(); },
     "keep-seed": keepSeed,
   };
   for (const [id, act] of Object.entries(clicks)) $(id).onclick = act;
@@ -886,21 +462,19 @@ function wire() {
   }
   $("prompt").onkeydown = (event) => drawOnEnter(event, draw);
   $("revised").onkeydown = (event) => drawOnEnter(event, drawRevision);
-  $("seed").oninput = showSeed;
   $("model").onchange = askForModel;
-  $("scheduler").onchange = () => { state.scheduler = $("scheduler").value; };
   addEventListener("keydown", onKey);
   addEventListener("input", () => { state.isWriting = true; });
   addEventListener("click", (event) => { if (event.detail) setTimeout(freeKeys); });
   addEventListener("online", reconnectNow);
   document.addEventListener("visibilitychange", wakeUp);
-  navigator.mediaDevices?.addEventListener?.("devicechange", listDevices);
+  navigator.mediaDevices?.addEventListener?.("devicechange", offerMicrophones);
   watchDrops();
 }
 
 putTexts();
 remember();
 wire();
-showRecording();
-listDevices();
+speaking.show();
+offerMicrophones();
 connect();

@@ -1,11 +1,13 @@
-// The microphone: permission, choice of device, level, and its blocks in order.
+// Speaking: the microphone (permission, choice of device, level, its blocks in order), and the button.
+
+import { $, Trouble, chosenHear, fillSelect, remembered, showError, t } from "./form.js";
 
 const BACKLOG_BYTES = 64 * 1024;  // under way to the server; more waits here, and none is dropped
 const LOOK_AGAIN_MS = 50;
-export const SILENCE_DB = -60;
+const SILENCE_DB = -60;
 
 /** Why there is no microphone. `key`: of the sentence that says so. */
-export class MicrophoneError extends Error {
+class MicrophoneError extends Error {
   /** @param {string} key */
   constructor(key) { super(key); this.key = key; }
 }
@@ -17,14 +19,14 @@ export function reasonForSilence() {
 }
 
 /** @returns {Promise<{id: string, name: string}[]>} with names only after permission: browsers hide them before */
-export async function listMicrophones() {
+async function listMicrophones() {
   const devices = await navigator.mediaDevices?.enumerateDevices?.() ?? [];
   return devices.filter((device) => device.kind === "audioinput" && device.deviceId && device.label)
     .map((device) => ({ id: device.deviceId, name: device.label }));
 }
 
 /** One utterance: open, then send; then end, or release. */
-export class Voice {
+class Voice {
   #context = null;
   #stream = null;
   #node = null;
@@ -154,4 +156,121 @@ function levelOf(block) {
   let sum = 0;
   for (let i = 0; i < block.byteLength; i += 2) sum += (block.getInt16(i, true) / 32768) ** 2;
   return Math.max(SILENCE_DB, 10 * Math.log10(sum / (block.byteLength / 2) || 1e-12));
+}
+
+// The button
+
+/** What is being spoken: from the press of the button until the server has heard the end. */
+export class Speaking {
+  /** @type {{job: string, before: Set<string>, isOpen: boolean, isRecorded: boolean, hear: string, parent: string} | null} */
+  #recording = null;
+  #voice = new Voice(showLevel);
+  #jobs;
+  #onChange;
+
+  /**
+   * @param {Map<string, object>} jobs all that the page knows, by id
+   * @param {() => void} onChange told when it begins or ends
+   */
+  constructor(jobs, onChange) { this.#jobs = jobs; this.#onChange = onChange; }
+
+  get isOn() { return this.#recording !== null; }
+
+  /** Whether the job is not told to this page yet. */
+  get isUnanswered() { return this.isOn && !this.#recording.job; }
+
+  /** @param {object} [job] @returns {boolean} whether it is what we speak to */
+  isOf(job) { return this.isOn && job?.id === this.#recording.job; }
+
+  /** The person has said all. */
+  end() { this.#voice.end(); }
+
+  /**
+   * Begins to listen. Call it in a click or a key press.
+   * @param {WebSocket} socket
+   * @param {() => object | Promise<object>} orderOf gives HEAR of the protocol
+   * @param {string} parent the picture that what is said changes, or ""
+   * @param {() => void} begin called when the microphone is open
+   */
+  async begin(socket, orderOf, parent, begin) {
+    const recording = this.#recording = {
+      job: "", before: new Set(this.#jobs.keys()), isOpen: false, isRecorded: false,
+      hear: parent ? "speech" : chosenHear(), parent,
+    };
+    this.show();
+    try {
+      const opening = this.#voice.open(remembered.get("microphone", ""));  // first of all: in the gesture
+      const [rate, order] = await Promise.all([opening, orderOf()]);
+      if (this.#recording !== recording) return;
+      recording.isOpen = true;
+      begin();
+      socket.send(JSON.stringify({ do: "speak", rate, order }));
+      this.#voice.send(socket);
+      offerMicrophones();
+    } catch (error) {
+      if (!(error instanceof MicrophoneError || error instanceof Trouble)) throw error;
+      if (this.#recording !== recording) return;  // given up meanwhile
+      this.release();
+      showError(error.key ? { message: t(error.key), remedy: reasonForSilence() ? "" : t("microphone.remedy") } : error);
+      $("choose").classList.add("offered");
+      return;
+    }
+    this.show();
+  }
+
+  /** Sees whether the job is the one that we speak to, and still listens. @param {object} job */
+  follow(job) {
+    const recording = this.#recording;
+    if (!recording?.isOpen) return;
+    if (!recording.job && job.kind === "speak" && !recording.before.has(job.id)) recording.job = job.id;
+    if (recording.job !== job.id) return;
+    recording.isRecorded ||= job.stage === "record";
+    const hasLeft = recording.isRecorded && job.stage !== "record" && !job.place;
+    if (job.state !== "running" || job.final || hasLeft) this.release();
+    else this.#showHint();
+  }
+
+  /** Lets go of the microphone at once. */
+  release() {
+    this.#recording = null;
+    this.#voice.release();
+    showLevel(SILENCE_DB);
+    this.show();
+  }
+
+  show() {
+    const isChange = Boolean(this.#recording?.parent);
+    $("speak").setAttribute("aria-pressed", String(this.isOn));
+    $("speak-name").textContent = t(this.isOn ? "speak.end" : "speak");
+    $("change").setAttribute("aria-pressed", String(isChange));
+    $("change").textContent = t(isChange ? "speak.end" : "change");
+    for (const id of ["ring", "level"]) $(id).classList.toggle("open", this.isOn);
+    this.#showHint();
+    this.#onChange();
+  }
+
+  #showHint() {
+    const recording = this.#recording, silence = reasonForSilence();
+    const job = recording && this.#jobs.get(recording.job);
+    let key = silence || "hint";
+    if (recording && !recording.isOpen) key = "hint.wait";
+    else if (recording?.hear === "sounds") key = "hint.sounds";  // nobody ends them by falling silent
+    else if (job?.speaking) key = "hint.hearing";
+    else if (recording) key = recording.parent ? "hint.change" : "hint.listening";
+    $("hint").textContent = t(key);
+    $("hint").classList.toggle("hearing", key === "hint.hearing");
+    $("choose").classList.toggle("offered", Boolean(silence));
+  }
+}
+
+function showLevel(dB) {
+  const share = Math.max(0, Math.min(1, 1 - dB / SILENCE_DB));
+  for (const id of ["ring", "level"]) $(id).style.setProperty("--level", share.toFixed(3));
+}
+
+/** The choice of microphones, which browsers name only after permission. */
+export async function offerMicrophones() {
+  const found = await listMicrophones();
+  const chosen = remembered.get("microphone", "");
+  fillSelect("microphone", [["", t("microphone.usual")], ...found.map(({ id, name }) => [id, name])], chosen);
 }
