@@ -129,4 +129,4 @@ def test_the_first_page_is_light(
     sizes = [one.sizes() for one in over_the_line if one.response() is not None]
     n_bytes = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
     assert 0 < n_bytes <= MOST_BYTES
-    assert 2 <= len(over_the_line) <= MOST_REQUESTS + 1  # the address with the token sends on to the page
+    assert 2 <= len(over_the_line) <= MOST_REQUESTS

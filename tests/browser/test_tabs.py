@@ -24,14 +24,14 @@ def begin(page: Page, prompt: str, steps: str) -> None:
 
 
 def test_stop_stops_ones_own(
-    browser: Browser,
+    chromium: Browser,
     new_context: Callable[..., BrowserContext],
     visit: Visit,
     expect: Expect,
     studio: Server,
     shoot: Shoot,
 ) -> None:
-    context = new_context(browser)
+    context = new_context(chromium)
     first, second = visit(context), visit(context)
     begin(first, "a red house", "400")
     expect(first.locator("#picture.preview")).to_be_visible()
@@ -48,9 +48,9 @@ def test_stop_stops_ones_own(
 
 
 def test_a_closed_tab_is_drawn_for(
-    browser: Browser, new_context: Callable[..., BrowserContext], visit: Visit, expect: Expect
+    chromium: Browser, new_context: Callable[..., BrowserContext], visit: Visit, expect: Expect
 ) -> None:
-    context = new_context(browser)
+    context = new_context(chromium)
     first, second = visit(context), visit(context)
     begin(first, "a red house", "100")
     expect(first.locator("#stop")).to_be_enabled()
