@@ -1,19 +1,27 @@
-"""The image models of the server: one is loaded at a time, and callers of another wait for it to be free."""
+"""The image models of the server: one is loaded at a time, and who wants another waits for it to be free.
+
+In the order in which they came: whoever waits is not overtaken by those who want what is loaded.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from audio2img.backends import preferred_variant
-from audio2img.backends.protocol import DrawingWishes
-from audio2img.errors import ModelError
+from audio2img.backends.protocol import Capabilities, DrawingWishes
+from audio2img.errors import CancelledError, ModelError
 from audio2img.pipeline.call import POLL_S
 from audio2img.pipeline.models import ModelNames, Models
 from audio2img.store.catalog import ResolvedModel, find_row, looks_like_path, resolve_model
+
+if TYPE_CHECKING:
+    from audio2img.diffusion import ModelDefaults
 
 
 class Hands:
@@ -25,6 +33,9 @@ class Hands:
         self._models = Models(names, drawing)
         self._loaded: str | None = None  # the name of theirs, None for the usual one
         self._users = 0
+        self._line: deque[object] = deque()  # of those who wait
+        self._described: dict[str | None, tuple[Capabilities, ModelDefaults]] = {}
+        self._is_closed = False
 
     @cached_property
     def _usual(self) -> ResolvedModel:
@@ -58,17 +69,33 @@ class Hands:
         with self._changed:
             self._models.preload()
 
+    def describe(self, name: str | None, check: Callable[[], None]) -> tuple[Capabilities, ModelDefaults]:
+        """What the model of that name can do, and how it draws where nobody says.
+
+        It is loaded for that once: a page that opens later takes nobody's model away.
+        check: as for `holding`.
+        """
+        wanted = self._wanted(name)
+        if wanted not in self._described:
+            with self.holding(name, check) as models, models.session() as session:
+                self._described[wanted] = session.describe_image_model()
+        return self._described[wanted]
+
     @contextmanager
-    def holding(self, name: str | None, check: Callable[[], None]) -> Iterator[Models]:
+    def holding(
+        self,
+        name: str | None,
+        check: Callable[[], None],
+        on_place: Callable[[int], None] = lambda place: None,
+    ) -> Iterator[Models]:
         """The models to draw with: that of this name, which stays until the block ends.
 
         name: None for the usual one. check: asked while it waits for others; what it raises ends that.
+        on_place: told how many are before this one, whenever that changes.
         """
         wanted = self._wanted(name)
         with self._changed:
-            while self._users and self._loaded != wanted:
-                check()
-                self._changed.wait(POLL_S)
+            self._wait(wanted, check, on_place)
             if self._loaded != wanted:
                 self._models.close()
                 image = self._names.image if wanted is None else wanted
@@ -83,6 +110,27 @@ class Hands:
                 self._users -= 1
                 self._changed.notify_all()
 
+    def _wait(self, wanted: str | None, check: Callable[[], None], on_place: Callable[[int], None]) -> None:
+        """Until the model of that name may be taken. For who holds `_changed`; raises CancelledError after
+        `close`."""
+        ticket, told = object(), 0
+        self._line.append(ticket)
+        try:
+            while self._line[0] is not ticket or (self._users and self._loaded != wanted):
+                check()
+                place = self._users + self._line.index(ticket)
+                if place != told:
+                    told = place
+                    on_place(place)
+                self._changed.wait(POLL_S)
+            if self._is_closed:
+                raise CancelledError("the models were closed")
+        finally:
+            self._line.remove(ticket)
+            self._changed.notify_all()
+
     def close(self) -> None:
+        """Free the models; nobody gets any after it."""
         with self._changed:
+            self._is_closed = True
             self._models.close()

@@ -314,7 +314,11 @@ class Studio:
     def _draw(
         self, job: Job, order: DrawOrder, options: Options, origin: Origin, sounds: SoundSummary | None = None
     ) -> None:
-        with self.hands.holding(order.model, job.check) as models, job.session(models) as session:
+        def wait(place: int) -> None:
+            job.change(stage="draw", place=place, done=None)
+
+        with self.hands.holding(order.model, job.check, wait) as models, job.session(models) as session:
+            job.change(place=0)
             session.generate(
                 order.prompt, options, sounds, on_picture=partial(self._keep, job), origin=origin
             )

@@ -44,15 +44,14 @@ def welcome(studio: Studio) -> dict[str, Any]:
 
 
 def describe_model(studio: Studio, name: str | None, check: Callable[[], None]) -> dict[str, Any]:
-    """MODEL of the page's protocol: what the model of that name can do. Loads it; for a thread.
+    """MODEL of the page's protocol: what the model of that name can do. May load it; for a thread.
 
     check: asked while it waits for another model to be free; what it raises ends that.
     """
     hands = studio.hands
     told: dict[str, Any] = {"name": name or hands.usual_name}
     try:
-        with hands.holding(name, check) as models, models.session() as session:
-            can, usual = session.describe_image_model()
+        can, usual = hands.describe(name, check)
     except Exception as error:  # told to the page, which can draw with another one
         return {**told, "state": "failed", "error": as_table(as_told(error))}
     return {
