@@ -4,6 +4,7 @@ import { $, Trouble, chosenHear, fillSelect, remembered, showError, t } from "./
 
 const BACKLOG_BYTES = 64 * 1024;  // under way to the server; more waits here, and none is dropped
 const LOOK_AGAIN_MS = 50;
+const MOST_SILENT = 40;  // blocks of zeros at the beginning, 2 s; a microphone that is switched off gives no others
 const SILENCE_DB = -60;
 
 /** Why there is no microphone. `key`: of the sentence that says so. */
@@ -33,6 +34,7 @@ class Voice {
   #begin = () => {};
   #giveUp = () => {};
   #waiting = [];
+  #n_silent = 0;
   #socket = null;
   #timer = 0;
   #onLevel;
@@ -41,8 +43,8 @@ class Voice {
   constructor(onLevel) { this.#onLevel = onLevel; }
 
   /**
-   * Asks for the microphone, and waits until its first block is there: who is told to speak before loses
-   * words, as a browser takes its time to start. Call it in a click or a key press: Safari starts sound
+   * Asks for the microphone, and waits until something of it is there: who is told to speak before loses
+   * words, as a browser takes its time to start, and begins with zeros. Call it in a click or a key press: Safari starts sound
    * only there.
    * @param {string} device id of the microphone, "" for the browser's own choice
    * @returns {Promise<number>} samples a second
@@ -67,7 +69,7 @@ class Voice {
     return context.sampleRate;
   }
 
-  /** @returns {Promise<void>} of the first block */
+  /** @returns {Promise<void>} of the first block that is more than zeros, or comes after many */
   #listen() {
     const context = this.#context;
     this.#node = new AudioWorkletNode(context, "blocks", {
@@ -99,7 +101,7 @@ class Voice {
   }
 
   #take(block) {
-    this.#begin();
+    if (!block || new Int16Array(block).some(Boolean) || ++this.#n_silent >= MOST_SILENT) this.#begin();
     if (block) {
       this.#onLevel(levelOf(new DataView(block)));
       this.#waiting.push(block);
