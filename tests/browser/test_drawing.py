@@ -131,6 +131,19 @@ def test_a_dropped_picture_of_ours_brings_its_settings_back(
     expect(page.locator("#seed")).to_have_value("7")
 
 
+def test_what_could_not_be_loaded_is_loaded_the_next_time(
+    firefox: Browser, visit: Visit, expect: Expect, demo_audio: Path
+) -> None:
+    """Firefox remembers that the module failed."""
+    page = visit(firefox)
+    page.route("**/static/files.js*", lambda route: route.abort())
+    drop(page, demo_audio, "audio/flac")
+    expect(page.locator("#alert")).to_contain_text(TEXTS["lost.request"])
+    page.unroute("**/static/files.js*")
+    drop(page, demo_audio, "audio/flac")
+    expect(page.locator("#gallery li")).to_have_count(1)
+
+
 def test_what_is_no_recording_is_said_so(
     chromium: Browser, visit: Visit, expect: Expect, studio: Server, tmp_path: Path, shoot: Shoot
 ) -> None:

@@ -129,25 +129,32 @@ const hear = {
 /** What such a module is given of the page. */
 const page = { ask, post, order, begun, look, gallery, stage, get hello() { return state.hello; } };
 
-/** Raises Trouble where the server is gone. */
-async function later(loading) {
+const failures = new Map();  // of modules, by name
+
+/**
+ * A module of ours. After a failure it has another address: Firefox and Safari remember that one failed.
+ * Raises Trouble where the server is gone.
+ */
+async function load(module) {
+  const failed = failures.get(module) ?? 0;
   try {
-    return await loading;
+    return await import(failed ? `${module}?${failed}` : module);
   } catch (error) {
-    if (error instanceof TypeError) throw new Trouble(t("lost.request"), t("lost.remedy"));
-    throw error;
+    if (!(error instanceof TypeError)) throw error;
+    failures.set(module, failed + 1);
+    throw new Trouble(t("lost.request"), t("lost.remedy"));
   }
 }
 
 let changes = null;
 
 async function loadChanges() {
-  const { Changes } = await later(import("./change.js"));
+  const { Changes } = await load("./change.js");
   return changes ??= new Changes(page);
 }
 
 const withChanges = (work) => attempt(async () => work(await loadChanges()));
-const withFiles = (work) => attempt(async () => work(await later(import("./files.js"))));
+const withFiles = (work) => attempt(async () => work(await load("./files.js")));
 const takeFile = (file) => withFiles((files) => files.takeFile(file, page));
 const uploadStart = (file) => withFiles((files) => files.uploadStart(file, page));
 
@@ -181,7 +188,7 @@ function followSounds(job) {
   if (state.soundsOf !== job.id) $("sounds").hidden = true;
   state.soundsOf = job.id;
   if (!job.sounds) return;
-  attempt(async () => (await later(import("./sounds.js"))).showSounds($("sounds"), job.sounds, t));
+  attempt(async () => (await load("./sounds.js")).showSounds($("sounds"), job.sounds, t));
 }
 
 /** An id that a server counts anew after its start says nothing about what was told before. */
