@@ -179,3 +179,29 @@ def test_pictures_of_others_come_and_go(
     expect(page.locator("#gallery li")).to_have_count(2)
     other.unlink()
     expect(page.locator("#gallery li")).to_have_count(1)
+
+
+def test_pasted_words_are_to_be_drawn(chromium: Browser, visit: Visit, expect: Expect) -> None:
+    page = visit(chromium)
+    page.evaluate(
+        """(words) => {
+          const clipboardData = new DataTransfer();
+          clipboardData.setData("text/plain", words);
+          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+        }""",
+        PROMPT,
+    )
+    expect(page.locator("#prompt")).to_have_value(PROMPT)
+
+
+def test_what_a_picture_says_is_shown_as_text(
+    chromium: Browser, visit: Visit, expect: Expect, studio: Server
+) -> None:
+    page = visit(chromium)
+    hostile = "<img src=x onerror=alert(1)> </script> & a red house"
+    draw(page, expect, hostile)
+    expect(page.locator("#caption")).to_have_text(hostile)
+    page.reload()
+    page.locator("#gallery button").click()
+    expect(page.locator("#caption")).to_have_text(hostile)
+    assert page.locator("main img[src=x]").count() == 0

@@ -165,3 +165,20 @@ def test_a_reload_while_somebody_speaks_loses_nothing_that_was_heard(
     page.reload()
     expect(page.locator("#words.final")).to_contain_text("draw a small blue boat")
     expect(page.locator("#gallery li")).to_have_count(1)
+
+
+def test_the_microphone_that_was_chosen_is_remembered(
+    chromium: Browser, visit: Visit, expect: Expect, say: Say
+) -> None:
+    page = visit(chromium)
+    page.locator("#speak").click()
+    expect(page.locator("#hint")).to_have_text(TEXTS["hint.listening"])
+    page.keyboard.press("Escape")
+    page.locator("#more > summary").click()
+    choices = page.locator("#microphone option")
+    expect(choices.nth(1)).to_be_attached()  # their names are told after the permission
+    last = choices.last.get_attribute("value")
+    assert last
+    page.locator("#microphone").select_option(last)
+    page.reload()
+    expect(page.locator("#microphone")).to_have_value(last)
