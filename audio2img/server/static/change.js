@@ -31,17 +31,17 @@ export class Changes {
     return { prompt: settings.prompt, options, from: name, ...(isHere && { model: settings.model }) };
   }
 
-  /** The open picture once more with a new seed. */
-  async again() {
-    const { options: { seed, ...options }, from, ...rest } = await this.#versionOf(this.#page.stage.picture.name);
+  /** A picture once more with a new seed. @param {string} name */
+  async again(name) {
+    const { options: { seed, ...options }, from, ...rest } = await this.#versionOf(name);
     await this.#page.order({ ...rest, options });
   }
 
-  /** The open picture's settings into the form, and itself as what is started from. */
-  async edit() {
-    const { stage } = this.#page, { name } = stage.picture;
+  /** A picture's settings into the form, and itself as what is started from. @param {string} name */
+  async edit(name) {
     fill(await this.#settingsOf(name));
-    startFrom(canStartFrom() ? { name, label: name, source: thumbnailOf(name, stage.picture?.time) } : null);
+    const { time } = this.#page.gallery.find(name) ?? {};
+    startFrom(canStartFrom() ? { name, label: name, source: thumbnailOf(name, time) } : null);
     $("prompt").focus();
   }
 

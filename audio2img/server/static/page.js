@@ -318,12 +318,17 @@ function draw() {
 
 /** The open picture once more with a new seed; without one, what the form says. */
 function again() {
-  if (stage.picture) return withChanges((changes) => changes.again());
+  const name = stage.picture?.name;
+  if (name) return withChanges((changes) => changes.again(name));
   setSeed();
   return draw();
 }
 
-const edit = () => stage.picture && withChanges((changes) => changes.edit());
+function edit() {
+  const name = stage.picture?.name;
+  return name && withChanges((changes) => changes.edit(name));
+}
+
 const changeByWords = () => withChanges((changes) => changes.changeByWords());
 const drawRevision = () => withChanges((changes) => changes.draw());
 
