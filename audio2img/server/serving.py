@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from audio2img.pipeline.wishes import Wishes
 
 MOST_CONNECTIONS = 512
+MOST_FILES = 2 * MOST_CONNECTIONS  # open at once: each connection may bring one
 MAX_BLOCK_BYTES = 1 << 20  # of one message over the socket
 BACKLOG = 256
 NO_TOKEN = "none"
@@ -55,6 +56,7 @@ def serve(
     with listening:
         door = Door(host, listening.getsockname()[1], _check_token(token), public.lower())
         _make_folder(pictures)
+        _allow_files(MOST_FILES)
         studio = Studio(wishes, pictures, limits)
         server = _make_server(studio, door)
         with _ended_by_signals(server):
@@ -149,6 +151,19 @@ def _listen(host: str, port: int) -> socket.socket:
             f"nobody can be listened to at {host}:{port}: {error.strerror or error}",
             "leave `host` out for this machine alone, or give another `port`",
         ) from error
+
+
+def _allow_files(wanted: int) -> None:
+    """So many may be open at once, as far as the system lets us: macOS gives a process 256 unless it asks."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _make_folder(pictures: Path) -> None:

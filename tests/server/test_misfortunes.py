@@ -149,3 +149,24 @@ def test_every_address_means_the_old_kind_too() -> None:
         port = listening.getsockname()[1]
         for host in ("127.0.0.1", "::1"):
             socket.create_connection((host, port), 30).close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_few_files_to_open_leave_room_for_all_connections(tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1024:
+        pytest.skip("this machine gives no process enough")
+    running = run_server(tmp_path)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # as on macOS
+    try:
+        server = next(running)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    silent = [socket.create_connection(("127.0.0.1", server.port), 30) for _ in range(300)]
+    assert server.ask("GET", "/gallery")[0] == 200
+    for one in silent:
+        one.close()
+    with pytest.raises(StopIteration):
+        next(running)
