@@ -163,6 +163,7 @@ class Routes:
         visitor = self._visitor(request)
         order = parse_hear(read_json(request.query_params.get("order", "{}")), self.studio.wishes)
         name = clean_name(request.query_params.get("name", "")) or "recording"
+        self.studio.check_room(visitor)  # before it is sent
         recording = await asyncio.to_thread(self.studio.uploads.new_recording, name)
         try:
             with self.studio.uploads.filling():

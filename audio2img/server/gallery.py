@@ -31,6 +31,9 @@ MAX_PICTURE_BYTES = 32 << 20  # of what is remembered about pictures; 10,000 usu
 MAX_OPENED = 2 * MAX_COUNT
 """The most files that are opened for a page: a folder full of photographs must not hold it up."""
 
+MAX_LETTERS = 10_000
+"""Of each text in a list; the record has all of it."""
+
 _PICTURE_BYTES = 1000  # of a remembered picture without its texts
 
 _OPEN_FLAGS = (
@@ -267,8 +270,8 @@ def _summarize(file: FileVersion, record: PictureRecord) -> GalleryPicture:
         time_ns=file.mtime_ns,
         width=request.width or 0,
         height=request.height or 0,
-        prompt=without_controls(request.prompt),
-        transcript=without_controls(record.transcript.text) if record.transcript else "",
+        prompt=without_controls(request.prompt[:MAX_LETTERS]),
+        transcript=without_controls(record.transcript.text[:MAX_LETTERS]) if record.transcript else "",
         seed=request.seed,
         model=without_controls(record.model),
         created=without_controls(record.created),

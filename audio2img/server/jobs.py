@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,7 @@ JobKind = Literal["speak", "hear", "draw"]
 JobState = Literal["running", "done", "failed", "stopped"]
 
 KEPT_JOBS = 20  # finished ones that a tab may ask for again
+KEPT_SOUNDS = 3  # of those, with the sounds that were in them
 KEPT_WARNINGS = 20
 SILENCE_DBFS = -99.0  # JSON knows no infinity
 
@@ -60,7 +61,7 @@ class JobView:
     parent: str = ""
 
     def as_table(self) -> dict[str, Any]:
-        table = asdict(self)
+        table = dict(vars(self))
         table["from"] = table.pop("parent")
         return table
 
@@ -75,7 +76,7 @@ class Job:
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._is_stopped = False
-        self._on_stop: Callable[[], None] = lambda: None
+        self._on_stop: Callable[[], None] = _do_nothing
 
     @property
     def view(self) -> JobView:
@@ -155,6 +156,12 @@ class Job:
     def end(self, state: JobState, error: Audio2ImgError | None = None) -> None:
         told = None if error is None else as_table(error)
         self.change(state=state, stage="", place=0, done=None, preview="", error=told)
+        self._on_stop = _do_nothing  # which may hold the sound
+
+    def forget_sounds(self) -> None:
+        """What takes most of the memory of a job that is over."""
+        with self._lock:
+            self._view = replace(self._view, sounds=None)
 
 
 class Visitor:
@@ -174,6 +181,9 @@ class Visitor:
             over = [one for one, old in self._jobs.items() if old.is_over]
             for one in over[: max(0, len(over) - KEPT_JOBS + 1)]:
                 del self._jobs[one]
+            for one in over[:-KEPT_SOUNDS]:
+                if one in self._jobs:
+                    self._jobs[one].forget_sounds()
             self._jobs[number] = job
         self._tell()
         return job
@@ -212,6 +222,10 @@ class Visitor:
             listeners = list(self._listeners)
         for tell in listeners:
             tell()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def as_table(error: Audio2ImgError) -> dict[str, str]:

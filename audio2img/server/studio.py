@@ -43,13 +43,14 @@ FORGOTTEN_S = 3600.0  # a tab that is away and has no job
 @dataclass(frozen=True)
 class Limits:
     """upload_bytes: of one recording; minutes: of sound in it; waiting: jobs of one tab that are not over;
-    jobs: of all tabs; visitors: tabs that are known at once."""
+    jobs: of all tabs; visitors: tabs that are known at once; pictures: of one order."""
 
     upload_bytes: int = 512 << 20
     minutes: float = 30.0
     waiting: int = 4
     jobs: int = 64
     visitors: int = 1000
+    pictures: int = 100
 
 
 class TooManyJobsError(UsageError):
@@ -159,6 +160,18 @@ class Studio:
         self.hands.preload()  # while the person speaks
         return self._begin(visitor, "speak", work, _parent_of(order)), sound
 
+    def check_room(self, visitor: Visitor) -> None:
+        """Raises TooManyJobsError where no job can begin just now, UsageError after `close`."""
+        if self._is_closed:
+            raise UsageError("the server is being closed", "start it again: audio2img serve")
+        if len(visitor.running) >= self.limits.waiting:
+            raise TooManyJobsError(
+                f"{self.limits.waiting} things of yours are still being done here",
+                "wait until one of them is finished, or stop one",
+            )
+        if len(self._at_work) >= self.limits.jobs:
+            raise TooManyJobsError("too many are waiting here already", "try again in a minute")
+
     def stop(self, visitor: Visitor, number: str | None = None) -> int:
         """Stop one job of this tab, or all; how many were."""
         jobs = visitor.running if number is None else [visitor.find(number)]
@@ -181,15 +194,7 @@ class Studio:
 
     def _begin(self, visitor: Visitor, kind: JobKind, work: Callable[[Job], None], parent: str) -> Job:
         with self._lock:
-            if self._is_closed:
-                raise UsageError("the server is being closed", "start it again: audio2img serve")
-            if len(visitor.running) >= self.limits.waiting:
-                raise TooManyJobsError(
-                    f"{self.limits.waiting} things of yours are still being done here",
-                    "wait until one of them is finished, or stop one",
-                )
-            if len(self._at_work) >= self.limits.jobs:
-                raise TooManyJobsError("too many are waiting here already", "try again in a minute")
+            self.check_room(visitor)
             job = visitor.add(str(next(self._numbers)), kind, parent)
             self._at_work.add(job)
         in_background(partial(self._work, job, work))
@@ -215,7 +220,13 @@ class Studio:
         start = None
         if order.start:
             start = self.uploads.find(visitor, order.start) or self.gallery.path_of(order.start)
-        return order.options(self.wishes, start)
+        options = order.options(self.wishes, start)
+        if options.count > self.limits.pictures:
+            raise UsageError(
+                f"{options.count} pictures are more than the {self.limits.pictures} taken at once here",
+                "ask for fewer: others wait for them",
+            )
+        return options
 
     def _check_after(self, visitor: Visitor, order: HearOrder) -> None:
         for after in (order.draw, order.revise):

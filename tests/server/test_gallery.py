@@ -24,7 +24,14 @@ from audio2img.output import read_record
 from audio2img.output.pictures import BY_SUFFIX
 from audio2img.server import gallery as gallery_module
 from audio2img.server import listing
-from audio2img.server.gallery import MAX_COUNT, MAX_OPENED, Gallery, NotInGalleryError, settings_of
+from audio2img.server.gallery import (
+    MAX_COUNT,
+    MAX_LETTERS,
+    MAX_OPENED,
+    Gallery,
+    NotInGalleryError,
+    settings_of,
+)
 from tests.server.conftest import Draw
 
 Make = Callable[[Draw, Path], None]
@@ -463,3 +470,10 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "pictures").touch()
     with pytest.raises(InputError, match="cannot read the pictures"):
         Gallery(tmp_path / "pictures").page(0, 60)
+
+
+def test_a_list_has_the_beginning_of_endless_words_and_the_record_all(tmp_path: Path, draw: Draw) -> None:
+    draw(tmp_path / "long.png", "tree " * 20_000, said="draw " * 20_000)
+    (listed,) = Gallery(tmp_path).page(0, 60).pictures
+    assert len(listed.prompt) == len(listed.transcript) == MAX_LETTERS
+    assert len(Gallery(tmp_path).record("long.png").request.prompt) == 100_000

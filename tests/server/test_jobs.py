@@ -153,6 +153,7 @@ def test_what_cannot_be_drawn_is_refused_at_the_door(server: Server) -> None:
         {"prompt": ""},
         {"prompt": "a tree", "options": {"steps": -1}},
         {"prompt": "a tree", "options": {"steps": "many"}},
+        {"prompt": "a tree", "options": {"count": 101}},
         {"prompt": "a tree", "options": {"init_image": "../secret.png"}},
         {"prompt": "a tree", "options": {"init_image": "upload:nothing"}},
         {"prompt": "a tree", "options": {"width": 8, "height": None}},

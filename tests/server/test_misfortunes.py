@@ -126,6 +126,20 @@ def test_asking_twice_to_close_is_asking_once(tmp_path: Path, asked: signal.Sign
         next(running)
 
 
+def test_a_recording_that_nobody_can_hear_now_is_refused_before_it_is_sent(server: Server) -> None:
+    order = {**STAR, "options": {"steps": 900}}
+    for _ in range(4):
+        server.order("/draw", order, "tab-busy")
+    head = (
+        f"POST /hear?name=x.wav HTTP/1.1\r\nHost: {server.host}\r\nCookie: {server.cookie}\r\n"
+        "X-Tab: tab-busy\r\nContent-Length: 5000000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), 30) as raw:
+        raw.sendall(head.encode())
+        assert raw.recv(4096).startswith(b"HTTP/1.1 429")
+    assert server.order("/stop", {}, "tab-busy") == {"stopped": 4}
+
+
 def test_orders_of_an_odd_kind_stop_and_change_nothing(server: Server) -> None:
     with server.live("tab-kinds") as live:
         order = {**STAR, "options": {"steps": 900}}
