@@ -33,7 +33,8 @@ CONTENT_POLICY = (
 class Door:
     """Where the server is to be found, and what opens it.
 
-    host, port: where it listens. public: the name under which others reach it, through a proxy; "" for none.
+    host, port: where it listens. public: the name under which others reach it, through a proxy, in small
+    letters, with its port where that is not the usual one; "" for none.
     token: "" where everybody who gets here may come in.
     """
 
@@ -49,7 +50,7 @@ class Door:
 
     def knows_host(self, host: str) -> bool:
         """Whether `host`, as a browser writes it, is a name of ours."""
-        if self.public and host.lower() in (self.public, f"{self.public}:443", f"{self.public}:80"):
+        if self._is_public(host):
             return True
         name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
         if not name:
@@ -62,9 +63,10 @@ class Door:
 
     def knows_origin(self, origin: str) -> bool:
         scheme, _, host = origin.partition("://")
-        if self.public and host.lower().split(":")[0] == self.public:
-            return scheme in ("https", "http")
-        return scheme == "http" and self.knows_host(host)
+        return (scheme == "http" and self.knows_host(host)) or (scheme == "https" and self._is_public(host))
+
+    def _is_public(self, host: str) -> bool:
+        return bool(self.public) and host.lower() in (self.public, f"{self.public}:443", f"{self.public}:80")
 
     @property
     def _is_loopback(self) -> bool:

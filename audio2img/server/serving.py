@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import re
 import secrets
 import signal
 import socket
@@ -49,12 +50,12 @@ def serve(
     public: the name under which others reach the server, through a proxy.
     on_ready: gets the address to open, once there is somebody to answer.
 
-    Raises MachineError for an address that cannot be had, UsageError for a token that does not fit into one,
+    Raises MachineError for an address that cannot be had, UsageError for what does not fit into one,
     ModelError when the usual models cannot be found.
     """
     listening = _listen(host, port)
     with listening:
-        door = Door(host, listening.getsockname()[1], _check_token(token), public.lower())
+        door = Door(host, listening.getsockname()[1], _check_token(token), _check_public(public))
         _make_folder(pictures)
         _allow_files(MOST_FILES)
         studio = Studio(wishes, pictures, limits)
@@ -133,6 +134,16 @@ def _check_token(token: str | None) -> str:
             "take 8 or more letters, digits, - or _; leave --token out for one that is made up",
         )
     return token
+
+
+def _check_public(public: str) -> str:
+    """The name in small letters."""
+    if not re.fullmatch(r"(?:[A-Za-z0-9.-]+(?::\d{1,5})?)?", public):
+        raise UsageError(
+            f"{public!r} is no name that a browser could ask for",
+            "give the name alone, such as pictures.example.org, without https:// and /",
+        )
+    return public.lower()
 
 
 def _listen(host: str, port: int) -> socket.socket:

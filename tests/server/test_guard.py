@@ -184,6 +184,24 @@ def test_the_names_by_which_it_is_known(door: Door, host: str, is_known: bool) -
     assert door.knows_host(host) is is_known
 
 
+@pytest.mark.parametrize(
+    ("public", "origin", "is_known"),
+    [
+        ("me.example", "https://me.example", True),
+        ("me.example", "http://me.example", True),
+        ("me.example", "https://Me.Example:443", True),
+        ("me.example", "https://me.example:9000", False),  # somebody else's page on that machine
+        ("me.example", "https://me.example.evil.example", False),
+        ("me.example", "ftp://me.example", False),
+        ("me.example:8443", "https://me.example:8443", True),
+        ("me.example:8443", "https://me.example", False),
+        ("", "https://", False),
+    ],
+)
+def test_the_pages_that_may_order_through_a_proxy(public: str, origin: str, is_known: bool) -> None:
+    assert Door("0.0.0.0", 7860, "", public).knows_origin(origin) is is_known
+
+
 def test_a_folder_that_is_a_file_is_refused_at_the_start(tmp_path: Path) -> None:
     from audio2img.config import Settings
     from audio2img.errors import MachineError, UsageError
@@ -195,6 +213,9 @@ def test_a_folder_that_is_a_file_is_refused_at_the_start(tmp_path: Path) -> None
         serve(Wishes.of({"model": "mini"}, Settings()), tmp_path / "taken" / "x", port=0)
     with pytest.raises(UsageError, match="token"):
         serve(Wishes.of({"model": "mini"}, Settings()), tmp_path, port=0, token="short")
+    for public in ("https://me.example", "me.example/", "me example", "mé.example"):
+        with pytest.raises(UsageError, match="name"):
+            serve(Wishes.of({"model": "mini"}, Settings()), tmp_path, port=0, public=public)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(MachineError, match="listening"):
         serve(Wishes.of({"model": "mini"}, Settings()), tmp_path, port=taken.getsockname()[1])
 
