@@ -106,24 +106,29 @@ def new_context() -> Iterator[Callable[..., BrowserContext]]:
     """new_context(browser, **Playwright's options): a visitor of its own, who lets pages use the microphone.
 
     At the end no page of theirs may have complained in its console, or have asked anybody outside.
+    expected: pattern of the complaints that a test provokes.
     """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
     asked: list[str] = []
 
-    def watch(page: Page) -> None:
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+    def watch(page: Page, expected: str) -> None:
+        def complain(text: str) -> None:
+            if not expected or not re.search(expected, text):
+                complaints.append(text)
+
+        page.on("console", lambda said: complain(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complain(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.on("websocket", lambda socket: asked.append(socket.url))
 
-    def open_context(browser: Browser, **options: Any) -> BrowserContext:
+    def open_context(browser: Browser, *, expected: str = "", **options: Any) -> BrowserContext:
         if browser.browser_type.name == "chromium":  # the other is told in its preferences
             options.setdefault("permissions", ["microphone"])
         context = browser.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
-        context.on("page", watch)
+        context.on("page", lambda page: watch(page, expected))
         return context
 
     yield open_context
@@ -156,9 +161,17 @@ def shown(page: Page, what: str) -> list[str]:
     return seen
 
 
+@pytest.fixture(scope="module")
+def running_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from run_server(tmp_path_factory.mktemp("studio"))
+
+
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Server]:
-    yield from run_server(tmp_path)
+def studio(running_studio: Server) -> Iterator[Server]:
+    """Without a picture. A test waits for what it has asked for: the next one asks the same studio."""
+    yield running_studio
+    for path in running_studio.pictures.glob("*.png"):
+        path.unlink()
 
 
 @pytest.fixture

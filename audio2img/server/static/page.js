@@ -297,9 +297,11 @@ async function order(draw) {
   begun(job);
 }
 
+/** An order was taken. Its job may be known already, and may even have ended, before the answer is here. */
 function begun(id) {
-  forget(id);
-  begin();
+  const job = state.jobs.get(id);
+  if (!job) forget(id);
+  if (!job || job.state === "running") begin();
 }
 
 /** Something new is under way: its picture is waited for, and what went wrong before is over. */
