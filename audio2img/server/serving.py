@@ -18,6 +18,7 @@ import uvicorn
 
 from audio2img.background import in_background
 from audio2img.errors import MachineError, UsageError
+from audio2img.files import clear_leftovers
 from audio2img.server.app import make_app
 from audio2img.server.guard import Door
 from audio2img.server.studio import Limits, Studio
@@ -93,7 +94,10 @@ async def _run(server: uvicorn.Server, listening: socket.socket, on_ready: Calla
 
 @contextlib.contextmanager
 def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the server, and do not cut off what the block does after it."""
+    """Ctrl-C and SIGTERM end the server, and do not cut off what the block does after it.
+
+    A process that was asked once is not asked again: it lets nothing disturb its end.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
@@ -103,7 +107,7 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
         yield
     finally:
         for one, handler in before.items():
-            signal.signal(one, handler)
+            signal.signal(one, signal.SIG_IGN if server.should_exit else handler)
 
 
 class _Server(uvicorn.Server):
@@ -185,3 +189,4 @@ def _make_folder(pictures: Path) -> None:
             f"the folder for pictures {pictures} cannot be made: {error.strerror}",
             "choose another one: `output=FOLDER`",
         ) from error
+    clear_leftovers(pictures)  # what visitors had brought to a server that was killed

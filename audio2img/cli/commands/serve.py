@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -98,5 +97,3 @@ def command(
             click.launch(address)
 
     serve(wishes, output, host=host, port=port, token=token, public=public or "", on_ready=tell)
-    for one in (signal.SIGINT, signal.SIGTERM):  # it ends: whoever asks again need not be impatient
-        signal.signal(one, signal.SIG_IGN)
