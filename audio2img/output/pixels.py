@@ -25,7 +25,7 @@ def read_pixels(path: str | Path) -> tuple[Pixels, str]:
 
     Transparent parts become white. Raises InputError when it is no picture that Pillow can read whole.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     picture = expand_path(path)
     try:
@@ -43,6 +43,10 @@ def read_pixels(path: str | Path) -> tuple[Pixels, str]:
                 upright = ImageOps.exif_transpose(image).convert("RGBA")
     except InputError:
         raise
+    except UnidentifiedImageError as error:  # whose own words name an object of ours
+        raise InputError(
+            f"{picture} is no picture that can be read: it is of no known kind", _REMEDY
+        ) from error
     except Exception as error:  # Pillow's plugins raise many kinds on damaged files
         raise InputError(f"{picture} is no picture that can be read: {error}", _REMEDY) from error
     paper = Image.new("RGBA", upright.size, "white")

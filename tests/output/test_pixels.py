@@ -71,3 +71,11 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(path)
     with pytest.raises(InputError, match=r"20000x20000|no picture"):
         read_pixels(path)
+
+
+def test_what_is_no_picture_is_said_without_names_of_objects(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    with pytest.raises(
+        InputError, match=r"notes\.png is no picture that can be read: it is of no known kind"
+    ):
+        read_pixels(tmp_path / "notes.png")
