@@ -15,7 +15,7 @@ from audio2img.background import in_background
 from audio2img.errors import Audio2ImgError, CancelledError
 from audio2img.faults import as_told
 from audio2img.server.incoming import IncomingSound
-from audio2img.server.jobs import Job, JobView, Visitor, as_table
+from audio2img.server.jobs import JobView, Visitor, as_table
 from audio2img.server.orders import parse_hear, read_json
 from audio2img.server.studio import Studio
 from audio2img.server.welcome import describe_model, welcome
@@ -36,7 +36,6 @@ class Tab:
         self._has_news = asyncio.Event()
         self._sending = asyncio.Lock()
         self._sound: IncomingSound | None = None
-        self._job: Job | None = None
         self._model_tasks: set[asyncio.Task[None]] = set()
         self._is_over = False
 
@@ -157,7 +156,7 @@ class Tab:
         asked = order.get("order") or {}
         heard = parse_hear(asked if isinstance(asked, dict) else {}, self._studio.wishes)
         self._end_sound()
-        self._job, self._sound = self._studio.speak(self._visitor, rate_hz, heard)
+        _, self._sound = self._studio.speak(self._visitor, rate_hz, heard)
 
     def _end_sound(self) -> None:
         if self._sound is not None:
