@@ -168,7 +168,7 @@ def running_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 
 @pytest.fixture
 def studio(running_studio: Server) -> Iterator[Server]:
-    """Without a picture. A test waits for what it has asked for: the next one asks the same studio."""
+    """Without a picture, and with nothing under way that a page of `visit` began."""
     yield running_studio
     for path in running_studio.pictures.glob("*.png"):
         path.unlink()
@@ -192,6 +192,9 @@ def visit(
 
     yield open_page
     for page in pages:  # before the studio ends, and they complain
+        if not page.is_closed():
+            page.evaluate("document.getElementById('stop').click()")  # where it is disabled, nothing happens
+            expect(page.locator("#stop")).to_be_disabled()
         page.close()
 
 
