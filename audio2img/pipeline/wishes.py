@@ -104,9 +104,12 @@ class Wishes(Settings):
         """How to listen until the person has stopped, or `stop` says so. Raises UsageError."""
         from audio2img.pipeline.live import LiveInput
 
+        return LiveInput(self._microphone(), seconds=self.seconds, stop=stop, **self.patience())
+
+    def patience(self) -> dict[str, Any]:
+        """How long to listen and to wait, of what LiveInput takes; nothing where nobody has said it."""
         times = {"silence_s": self.silence, "limit_s": self.limit}
-        given: dict[str, Any] = {name: value for name, value in times.items() if value is not None}
-        return LiveInput(self._microphone(), seconds=self.seconds, stop=stop, **given)
+        return {name: value for name, value in times.items() if value is not None}
 
     def _microphone(self) -> str | None:
         """The one that is asked for; one of the settings only while it is plugged in."""

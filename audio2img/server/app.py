@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +33,7 @@ from audio2img.server.studio import Studio, TooManyJobsError
 from audio2img.server.uploads import clean_name
 
 STATIC = Path(__file__).parent / "static"
-SERVED = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json"}
+SERVED = {".js": "text/javascript", ".css": "text/css"}
 LANGUAGES = ("en", "de", "es")
 TEXTS_MARK = "<!--texts-->"
 TAB = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -85,7 +86,6 @@ class Routes:
         gets = {
             "/": self.page,
             "/static/{name}": self.static,
-            "/texts/{name}": self.texts,
             "/gallery": self.gallery,
             "/pictures/{name}": self.picture,
             "/thumbnails/{name}": self.thumbnail,
@@ -116,10 +116,11 @@ class Routes:
         return _packed(request, html.encode(), "text/html; charset=utf-8")
 
     async def static(self, request: Request) -> Response:
-        return _own_file(request, STATIC)
-
-    async def texts(self, request: Request) -> Response:
-        return _own_file(request, STATIC / "texts")
+        name = request.path_params["name"]
+        suffix = Path(name).suffix
+        if suffix not in SERVED or name not in {one.name for one in STATIC.iterdir()}:
+            return PlainTextResponse("there is no such file", 404)
+        return _packed(request, (STATIC / name).read_bytes(), SERVED[suffix])
 
     # The gallery
 
@@ -188,14 +189,7 @@ class Routes:
         prompt, said = (text_of(table, name, MAX_PROMPT) for name in ("prompt", "said"))
         in_mini_world = self._in_mini_world(text_of(table, "model") or None)
         revision = await asyncio.to_thread(revise, prompt, said, in_mini_world=in_mini_world)
-        return JSONResponse(
-            {
-                "prompt": revision.prompt,
-                "negative": revision.negative,
-                "changed": revision.changed,
-                "note": revision.note,
-            }
-        )
+        return JSONResponse(asdict(revision))
 
     async def take_start(self, request: Request) -> Response:
         visitor = self._visitor(request)
@@ -241,15 +235,6 @@ def _read_page(language: str) -> tuple[str, str]:
     page = (STATIC / "index.html").read_text(encoding="utf-8")
     texts = json.loads((STATIC / "texts" / f"{language}.json").read_text(encoding="utf-8"))
     return page, json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
-
-
-def _own_file(request: Request, folder: Path) -> Response:
-    """A file of ours, by one of the names that there are."""
-    name = request.path_params["name"]
-    suffix = Path(name).suffix
-    if suffix not in SERVED or name not in {one.name for one in folder.iterdir()}:
-        return PlainTextResponse("there is no such file", 404)
-    return _packed(request, (folder / name).read_bytes(), SERVED[suffix])
 
 
 def _packed(request: Request, data: bytes, media_type: str) -> Response:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from audio2img.errors import Audio2ImgError, CancelledError
 from audio2img.pipeline.drawing import Origin
+from audio2img.server.inline import as_address
 from audio2img.wording import as_options, as_typed
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class JobView:
     done: of the stage, in [0, 1], None where nobody knows. final: whether `words` stand.
     level: dBFS of the newest sound, while somebody is listened to; speaking: somebody has begun.
     preview: a data address of the picture so far; pictures: names in the gallery.
-    error: {"message", "remedy"}; revised: {"prompt", "note"}; sounds: see `sounds.describe_sounds`.
-    parent: the picture that this is a new version of.
+    error: {"message", "remedy"}; revised: a `prompt.Revision` as a table; sounds: see
+    `sounds.describe_sounds`. parent: the picture that this is a new version of.
     """
 
     id: str
@@ -112,7 +113,9 @@ class Job:
         if event.steps is not None:
             news["steps"] = event.steps
         if event.preview is not None:
-            news["preview"] = _as_address(event.preview())
+            from PIL import Image
+
+            news["preview"] = as_address(Image.fromarray(event.preview()), "JPEG", 80)
         self.change(**news)
 
     # Stopping
@@ -231,15 +234,3 @@ def _do_nothing() -> None:
 def as_table(error: Audio2ImgError) -> dict[str, str]:
     """The error in the words of the terminal, as the page shows it."""
     return {"message": as_options(error.message), "remedy": as_options(as_typed(error.remedy))}
-
-
-def _as_address(pixels: Any) -> str:
-    """(height, width, 3) uint8 as a data address of a small JPEG."""
-    import base64
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

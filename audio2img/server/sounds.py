@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
 import numpy as np
 
 from audio2img.audio.spectrogram import Spectrogram
+from audio2img.server.inline import as_address
 from audio2img.types import SoundEvents
 
 MOST_EVENTS = 500
@@ -49,6 +48,4 @@ def _draw(spectrogram: Spectrogram) -> str:
     steps = np.linspace(0, 1, len(COLOURS))
     colours = np.stack([np.interp(shares, steps, COLOURS[:, one]) for one in range(3)], axis=-1)
     image = Image.fromarray(colours[::-1].astype(np.uint8)).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=60)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return as_address(image, "WEBP", 60)

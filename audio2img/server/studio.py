@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,6 +21,7 @@ from audio2img.pipeline.drawing import Drawing, Origin
 from audio2img.pipeline.live import LiveInput
 from audio2img.pipeline.models import Models
 from audio2img.pipeline.options import Options
+from audio2img.pipeline.session import SOUNDS_REMEMBERED
 from audio2img.server.gallery import Gallery
 from audio2img.server.hands import Hands
 from audio2img.server.incoming import IncomingSound
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SOUNDS_REMEMBERED = 10  # categories that a picture's record holds
 GOODBYE_S = 5.0  # how long those who work are waited for at the end
 FORGOTTEN_S = 3600.0  # a tab that is away and has no job
 
@@ -202,7 +202,6 @@ class Studio:
 
     def _work(self, job: Job, work: Callable[[Job], None]) -> None:
         try:
-            job.check()
             work(job)
             job.end("done")
         except CancelledError:
@@ -280,9 +279,7 @@ class Studio:
 
     def _live(self, sound: IncomingSound, is_timed: bool = False) -> LiveInput:
         """is_timed: to the end of the sound, instead of until somebody has fallen silent."""
-        given = {"silence_s": self.wishes.silence, "limit_s": self.wishes.limit}
-        times: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        live = LiveInput(chunks=sound.chunks(), **times)
+        live = LiveInput(chunks=sound.chunks(), **self.wishes.patience())
         return replace(live, seconds=live.limit_s) if is_timed else live
 
     def _go_on(self, visitor: Visitor, job: Job, order: HearOrder, heard: Heard) -> None:
@@ -312,7 +309,7 @@ class Studio:
         from audio2img.prompt import revise
 
         revision = revise(order.prompt, words, in_mini_world=in_mini_world)
-        job.change(revised={"prompt": revision.prompt, "negative": revision.negative, "note": revision.note})
+        job.change(revised=asdict(revision))
         if not revision.changed:
             return None
         wishes = dict(order.wishes)
